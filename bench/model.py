@@ -1,0 +1,98 @@
+"""The contract: what the harness may ask of a generative model and of its trainer. It asks nothing else.
+
+A model family plugs in as one *factory*: a callable with the attribute `Config` (a frozen dataclass derived from
+`ModelConfig`, with a default for every field) that is called as
+
+    trainer = factory(config, image_shape, generator=generator, device=device)
+
+and returns a `Trainer`. A trainer class with that constructor is such a factory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What every model's configuration holds; a model derives its own from it."""
+
+    updates: int = 1000  # training updates
+    batch_size: int = 64  # images per update
+
+    def __post_init__(self) -> None:
+        require(self, "updates", self.updates >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size >= 2, "at least 2")
+
+
+def require(config: object, field: str, holds: bool, range_: str) -> None:
+    """Raise ValueError, naming the field and its range, unless `holds`."""
+    if not holds:
+        raise ValueError(f"{field}={getattr(config, field)!r} is out of range: it must be {range_}")
+
+
+class GenerativeModel(nn.Module):
+    """A model of images. Images and decoded latents are float32, NCHW, in [-1, 1].
+
+    `sample` and `decode` set their own gradient mode; call them under `no_grad`, never under `inference_mode`.
+    Generators live on the model's device. Nothing draws from the global random state.
+    """
+
+    image_shape: tuple[int, int, int]  # C, H, W
+    evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
+    reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
+        """A draw of `n` latents from the prior."""
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images (n, C, H, W) in [-1, 1]: a deterministic function of each latent alone."""
+        raise NotImplementedError
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` images (n, C, H, W) in [-1, 1]."""
+        return self.decode(self.sample_latents(n, generator))
+
+    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
+        """The point at `t` in [0, 1] on a path from `a` to `b` that stays on the prior."""
+        raise NotImplementedError
+
+    def reconstruct(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+        """Reconstructions (n, C, H, W) in [-1, 1]; latent inversion spends at most `budget` decodes an image."""
+        raise NotImplementedError
+
+    def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor | None:
+        """From noise to image: (frames, n, C, H, W) along the sampler, or None for a model that makes them at once."""
+        return None
+
+
+class Trainer(Protocol):
+    """Owns losses and optimizers; hides two optimizers, an inner chain or averaged weights from the loop."""
+
+    Config: ClassVar[type[ModelConfig]]
+    config: ModelConfig
+    model: GenerativeModel
+
+    def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
+        """One update on `images` (batch_size, C, H, W) in [-1, 1]; named scalars for the log."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs: nested dicts and lists of tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of trainable scalars in `model`."""
+    return sum(p.numel() for p in model.parameters())
