@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.errors import NotFiniteError
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """Float images in [-1, 1] to uint8 in [0, 255]: clamped and rounded; the shape is kept.
 
     Real and generated images both leave the project through here before features or disk.
-    Raises ValueError when a value is not finite, because a cast would hide it.
+    Raises NotFiniteError when a value is not finite, because a cast would hide it.
     """
     if not torch.isfinite(images).all():
-        raise ValueError("images hold values that are not finite")
+        raise NotFiniteError("images hold values that are not finite")
     return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 

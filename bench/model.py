@@ -47,6 +47,11 @@ class GenerativeModel(nn.Module):
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
 
     @property
+    def sampler(self) -> nn.Module:
+        """The part of the model that a sample needs; its size is reported as the sampler's parameters."""
+        return self
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
@@ -80,7 +85,8 @@ class Trainer(Protocol):
 
     Config: ClassVar[type[ModelConfig]]
     config: ModelConfig
-    model: GenerativeModel
+    model: GenerativeModel  # in eval mode between steps; what is sampled, averaged weights included
+    networks: tuple[nn.Module, ...]  # everything that is trained
 
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update on `images` (batch_size, C, H, W) in [-1, 1]; named scalars for the log."""
@@ -93,6 +99,6 @@ class Trainer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def count_parameters(model: nn.Module) -> int:
-    """The number of trainable scalars in `model`."""
-    return sum(p.numel() for p in model.parameters())
+def count_parameters(*networks: nn.Module) -> int:
+    """The number of trainable scalars in all `networks` together."""
+    return sum(p.numel() for net in networks for p in net.parameters())

@@ -1,0 +1,183 @@
+"""The grid of cells (data set, model, training seed): plan, refuse what cannot go well, run what is not there yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench import data as datasets
+from bench import features, registry, runtime
+from bench.cell import Cell, new_trainer, run_cell, say
+from bench.data import DataConfig, ImageData
+from bench.errors import UserError
+from bench.evaluation import EvaluationConfig, Evaluator
+from bench.records import RECORD_NAME, cell_folder, first_difference, read, read_all
+from bench.settings import Profile, Sections, build
+from bench.training import TrainingConfig
+
+SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    profile: Profile
+    overrides: Sections
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]  # of training
+    evaluation_seed: int
+    features: str
+    inception_weights: Path | None
+    out: Path
+    data_root: Path
+    device: str
+    threads: int | None
+    command: str
+    progress: bool
+
+
+def plan(request: Request) -> list[Cell]:
+    """All cells of a request, in the order in which they run; UserError for what cannot be planned."""
+    models = _labelled("models", {name: registry.label(name) for name in request.models}, request.models)
+    sources = _labelled("datasets", {name: datasets.label(name) for name in request.datasets}, request.datasets)
+    _refuse_unknown_sections(request.profile, [*SECTIONS, *registry.MODELS, *models.values()])
+    factories = {name: registry.factory(name) for name in models}
+    cells = []
+    for source, dataset in sources.items():
+        settings = {
+            section: build(kind, _values(request, dataset, section), section) for section, kind in SECTIONS.items()
+        }
+        configs = {
+            name: build(
+                factory.Config, _values(request, dataset, models[name], getattr(factory, "inherits", None)), label
+            )
+            for (name, label), factory in zip(models.items(), factories.values(), strict=True)
+        }
+        cells += [
+            Cell(
+                source=source,
+                dataset=dataset,
+                model=label,
+                model_name=name,
+                factory=factories[name],
+                seed=seed,
+                **settings,
+                evaluation_seed=request.evaluation_seed,
+                config=configs[name],
+                folder=cell_folder(request.out, dataset, label, seed),
+            )
+            for seed in request.seeds
+            for name, label in models.items()
+        ]
+    return cells
+
+
+def _values(request: Request, dataset: str, section: str, inherits: str | None = None) -> dict[str, object]:
+    """The settings of a section: the profile's, then the overrides; a model's may start from another model's."""
+    values: dict[str, object] = {}
+    for name in filter(None, (inherits, section)):
+        values |= request.profile.settings(dataset, name) | request.overrides.get(name, {})
+    return values
+
+
+def _refuse_unknown_sections(profile: Profile, known: Iterable[str]) -> None:
+    known = list(known)
+    for sections in (profile.sections, *profile.per_dataset.values()):
+        unknown = next((name for name in sections if name not in known), None)
+        if unknown:
+            raise UserError(f"profile {profile.name}: unknown section {unknown!r}: choose one of {', '.join(known)}")
+
+
+def _labelled(what: str, labels: dict[str, str], asked: tuple[str, ...]) -> dict[str, str]:
+    """Name to label, refused when a name or a label stands twice."""
+    if len(labels) < len(asked):
+        raise UserError(f"--{what} {' '.join(asked)} names one twice: name each once")
+    taken: dict[str, str] = {}
+    for name, label in labels.items():
+        if label in taken:
+            raise UserError(f"--{what}: {taken[label]!r} and {name!r} would both be called {label!r}: run them apart")
+        taken[label] = name
+    return labels
+
+
+def run(request: Request) -> list[str]:
+    """Run every cell that has no record yet; the status of all cells in order (`finished`, `diverged`).
+
+    Everything that can be refused is refused before the first training, with nothing written.
+    """
+    runtime.configure(request.threads)
+    device = runtime.resolve_device(request.device)
+    cells = plan(request)
+    _refuse_unwritable(request.out)
+    extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
+    _refuse_conflicts(cells, request.out, extractor.label)
+    evaluators: dict[str, Evaluator] = {}
+    for cell in cells:
+        if cell.source not in evaluators:
+            images = datasets.load(cell.source, request.data_root, cell.data, progress=request.progress)
+            for note in images.notes:
+                say(f"{cell.dataset}: {note}")
+            _refuse_other_images(request.out, images)
+            evaluators[cell.source] = Evaluator(images, extractor, cell.evaluation, progress=request.progress)
+        if cell.seed == request.seeds[0]:
+            new_trainer(cell, evaluators[cell.source].data.image_shape, torch.device("cpu"))
+    statuses = []
+    for index, cell in enumerate(cells):
+        title = f"[{index + 1}/{len(cells)}] {cell.dataset} {cell.model} seed {cell.seed}"
+        path = cell.folder / RECORD_NAME
+        if path.exists():
+            statuses.append(read(path)["status"])
+            say(f"{title}: already there ({statuses[-1]})")
+        else:
+            statuses.append(
+                run_cell(
+                    cell,
+                    evaluators[cell.source],
+                    device=device,
+                    profile=request.profile.name,
+                    command=request.command,
+                    title=title,
+                    progress=request.progress,
+                )
+            )
+    return statuses
+
+
+def _refuse_conflicts(cells: list[Cell], out: Path, extractor: str) -> None:
+    """One folder, one protocol: a data set's records share its settings, a model's records the model's."""
+    for record in read_all(out):
+        for cell in cells:
+            if cell.dataset != record.dataset:
+                continue
+            there, here = dict(record.data["config"]), cell.settings(extractor)
+            if cell.model != record.model:
+                there.pop("model"), here.pop("model")
+            difference = first_difference(there, here)
+            if difference:
+                raise UserError(
+                    f"{out} holds records of {record.dataset} / {record.model} with another configuration "
+                    f"({difference}): choose another --out, or move those records away"
+                )
+
+
+def _refuse_other_images(out: Path, images: ImageData) -> None:
+    for record in read_all(out):
+        if record.dataset == images.name and record.data["data"]["content_hash"] != images.content_hash:
+            raise UserError(
+                f"{out} holds records of other images called {images.name!r}: choose another --out, "
+                "or move those records away"
+            )
+
+
+def _refuse_unwritable(out: Path) -> None:
+    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise UserError(f"--out {out}: {parent} is a file: choose a folder")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"--out {out}: {parent} cannot be written: choose another folder, or change its permissions")

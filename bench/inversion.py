@@ -1,0 +1,44 @@
+"""Latent inversion: the latent whose image is nearest to a given one, within a budget of decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from bench.errors import NotFiniteError
+
+
+def invert(
+    decode_and_gradient: Callable[[Tensor], tuple[Tensor, Tensor]],  # z -> (M(z) in [-1,1], d||x - M(z)||^2 / dz)
+    latents: Tensor,  # (n, ...), the starts: draws from the prior
+    images: Tensor,  # (n, C, H, W), x
+    *,
+    budget: int,  # decodes an image; a decode and the gradient of its error count as one
+    optimizer: Callable[[list[Tensor]], Optimizer],  # must update every latent by itself, as SGD and Adam do
+    project: Callable[[Tensor], Tensor] | None = None,  # keeps latents in the prior's support
+) -> Tensor:
+    """The best decode of each image (n, C, H, W) among `budget` iterates of min_z ||x - M(z)||^2.
+
+    Nijkamp et al. 2019, arXiv 1904.09770, section 4.3. Raises ValueError for a budget under 1.
+    """
+    if budget < 1:
+        raise ValueError(f"an inversion budget of {budget} decodes is too small: it must be at least 1")
+    z = latents.detach().clone()
+    steps = optimizer([z])
+    best = torch.empty_like(images)
+    least = torch.full((len(images),), torch.inf, device=images.device)
+    for _ in range(budget):
+        decoded, z.grad = decode_and_gradient(z)
+        error = (decoded - images).square().flatten(1).mean(1)
+        better = error < least
+        best[better], least[better] = decoded[better], error[better]
+        steps.step()
+        if project is not None:
+            with torch.no_grad():
+                z.copy_(project(z))
+    if not torch.isfinite(least).all():
+        raise NotFiniteError("latent inversion met nothing but decodes that are not finite")
+    return best

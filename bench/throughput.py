@@ -1,0 +1,47 @@
+"""Sampler throughput: one measurement for every model, on any device."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from bench import runtime
+from bench.model import GenerativeModel
+from bench.seeds import seeded
+
+
+@torch.no_grad()
+def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Samples/s and network evaluations/s of `model.sample` (for an energy model the latter are Langevin steps/s).
+
+    The median of `repeats` timed batches after one that is not counted; the GPU is waited for before each reading
+    of the clock. Peak memory is of tensors on a GPU while sampling, or of the whole process on a CPU.
+    """
+    device = model.device
+    model.sample(batch_size, seeded(seed, "warm-up", device=device))
+    runtime.synchronize(device)
+    runtime.reset_peak_memory(device)
+    seconds = []
+    for repeat in range(repeats):
+        generator = seeded(seed, "throughput", repeat, device=device)
+        started = time.perf_counter()
+        model.sample(batch_size, generator)
+        runtime.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    rate = batch_size / statistics.median(seconds)
+    peak, peak_of = runtime.peak_memory(device)
+    return {
+        "samples_per_second": rate,
+        "samples_per_second_range": [batch_size / max(seconds), batch_size / min(seconds)],
+        "evaluations_per_second": rate * model.evaluations_per_sample,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "device": runtime.device_name(device.type),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mib": round(peak, 1),
+        "peak_memory_of": peak_of,
+    }
