@@ -140,7 +140,7 @@ def folder_name(name: str) -> str:
     `digits` stays `digits`; `folder:data/birds` becomes `folder-data-birds-` and eight hexadecimal digits.
     """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80]
-    if safe == name:
+    if safe and safe == name:
         return name
     return f"{safe or 'unnamed'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -167,7 +167,7 @@ def read(path: Path) -> dict[str, Any]:
         )
     for part, fields in _FIELDS.items():
         _require(path, record[part] if part else record, fields, part)
-    _require_status(path, record)
+    _require_values(path, record)
     for index, metric in enumerate(record["metrics"]):
         _require(path, metric, _METRIC, f"metrics[{index}]")
         if metric["better"] not in ("lower", "higher"):
@@ -231,7 +231,7 @@ def _require(path: Path, value: Any, fields: dict[str, Any], part: str) -> None:
             _damaged(path, f"field {prefix}{name} is {json.dumps(value[name])[:60]}, which has the wrong type")
 
 
-def _require_status(path: Path, record: dict[str, Any]) -> None:
+def _require_values(path: Path, record: dict[str, Any]) -> None:
     if record["status"] not in STATUSES:
         _damaged(path, f"status {record['status']!r} is none of {', '.join(STATUSES)}")
     shape = record["data"]["image_shape"]

@@ -83,6 +83,7 @@ class ShortRunTrainer:
 
         self.learner = model_of(energy)
         self.model = model_of(copy.deepcopy(energy)) if config.ema else self.learner
+        self.model.eval()
         self.networks = (energy,)
         self.optimizer = torch.optim.Adam(energy.parameters(), lr=config.lr, betas=(config.beta1, config.beta2))
         self.updates = 0

@@ -1,0 +1,178 @@
+"""Data sets: one call gives the images of a named set, split by seed, as uint8 in memory.
+
+    images = load("digits", Path("data"))               # or "folder:photos/cats"
+    images.train, images.held_out                       # uint8 (N, C, H, W); bench.images.from_uint8 gives [-1, 1]
+
+The protocol (Nijkamp et al. 2019, section 5): 40,000 training images at most and 1,000 held-out ones. The pool is the
+official training part of a set, or every image of a folder. Only the images that the split chooses are decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.data.source import Source
+from bench.errors import UserError
+from bench.model import require
+from bench.seeds import seeded
+
+# name -> "module:Source"; a new data set is one file and one line here. ":PATH" marks a set that takes a path.
+DATASETS: dict[str, str] = {
+    "digits": "bench.data.digits:SOURCE",
+    "fashion-mnist": "bench.data.published:FASHION_MNIST",
+    "cifar10": "bench.data.published:CIFAR10",
+    "svhn": "bench.data.published:SVHN",
+    "celeba": "bench.data.celeba:SOURCE",
+    "lsun-bedroom": "bench.data.lsun:SOURCE",
+    "folder:PATH": "bench.data.folder:SOURCE",
+}
+
+SMALLEST_POOL = 12  # images; a sixth of it leaves two to hold out
+GENERIC = {"train", "test", "val", "images"}  # folder names that say nothing about what is in them
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The [data] section of a profile. Raises ValueError, naming the field, when a value is out of range."""
+
+    max_train: int = 40_000  # training images, at most
+    held_out: int = 1_000  # held-out images, at most; never more than a sixth of the pool
+    split_seed: int = 0
+    image_size: int = 0  # side in pixels; 0: the set's own
+
+    def __post_init__(self) -> None:
+        for field, low in (("max_train", 1), ("held_out", 1), ("split_seed", 0), ("image_size", 0)):
+            value = getattr(self, field)
+            require(self, field, type(value) is int and value >= low, f"a whole number, at least {low}")
+        require(self, "image_size", self.image_size <= 1024, "at most 1024")
+
+
+PROTOCOL = DataConfig()  # the paper's
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """The images of one data set, split into a training and a held-out part that share no image of the pool."""
+
+    name: str  # label used in paths and tables: "digits", "cifar10-jpeg-train"
+    train: Tensor  # uint8 (N, C, H, W) in [0, 255]
+    held_out: Tensor  # uint8 (M, C, H, W)
+    split_seed: int
+    content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, then of held_out
+    notes: tuple[str, ...]  # what was converted or fell short, one sentence each
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        c, h, w = self.train.shape[1:]
+        return c, h, w
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says about the data: JSON values only."""
+        return {
+            "name": self.name,
+            "image_shape": list(self.image_shape),
+            "train": len(self.train),
+            "held_out": len(self.held_out),
+            "split_seed": self.split_seed,
+            "content_hash": self.content_hash,
+            "notes": list(self.notes),
+        }
+
+
+def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, progress: bool = True) -> ImageData:
+    """The images that `spec` names ("digits", "folder:PATH"), looked for under `root`; PATH is the user's own.
+
+    The result is a function of the files, `spec` and `config`. `progress` shows bars on stderr.
+    Raises UserError for an unknown name, files that are missing or unreadable, a side that the set has not, and fewer
+    than 12 images.
+    """
+    source, argument = _source(spec)
+    if config.image_size and source.sides and config.image_size not in source.sides:
+        sides = ", ".join(str(side) for side in source.sides)
+        raise UserError(f"{spec} has no images of side {config.image_size}: --image-size can be {sides}, or 0")
+    side = config.image_size or (source.sides[0] if source.sides else 0)
+    where = Path(argument or root).expanduser().absolute()
+
+    pool = source.open(where, side, progress)
+    train, held_out = split_sizes(len(pool), config, spec)
+    order = torch.randperm(len(pool), generator=seeded("split", config.split_seed))
+    images, notes = pool.read(order[: held_out + train].tolist())
+    if (train, held_out) != (config.max_train, config.held_out):
+        shortfall = (
+            f"{len(pool):,} images: {train:,} for training and {held_out:,} held out, "
+            f"fewer than the protocol's {config.max_train:,} and {config.held_out:,}"
+        )
+        notes = (shortfall, *notes)
+    parts = {"train": images[held_out:], "held_out": images[:held_out]}
+    return ImageData(
+        label(spec), **parts, split_seed=config.split_seed, content_hash=content_hash(*parts.values()), notes=notes
+    )
+
+
+def label(spec: str) -> str:
+    """A name for `spec` that is safe in a path: "folder:data/cifar10-jpeg/train" is "cifar10-jpeg-train".
+
+    A folder called like a data set keeps the prefix ("folder-cifar10"), so that no table mistakes one for the other.
+    Raises UserError for an unknown data set.
+    """
+    name, argument = _parse(spec)
+    if not argument:
+        return name
+    parts = Path(os.path.abspath(os.path.expanduser(argument))).parts[1:]
+    start = len(parts) - 1
+    while start > 0 and parts[start].lower() in GENERIC:
+        start -= 1
+    text = re.sub(r"[^\w.-]+", "-", "-".join(parts[max(start, 0) :])).strip("-.")[-80:].lstrip("-.")
+    return f"folder-{text}" if text.lower() in DATASETS else text or "folder"
+
+
+def listing(root: Path) -> list[tuple[str, str]]:
+    """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from"."""
+    where = Path(root).expanduser().absolute()
+    return [(name, _import(target).status(where)) for name, target in DATASETS.items()]
+
+
+def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tuple[int, int]:
+    """Training and held-out counts for a pool of `pool` images; raises UserError when it holds fewer than 12."""
+    if pool < SMALLEST_POOL:
+        raise UserError(f"{spec} has {pool} images, too few to split: at least {SMALLEST_POOL} are needed")
+    held_out = min(config.held_out, pool // 6)
+    return min(config.max_train, pool - held_out), held_out
+
+
+def content_hash(*parts: Tensor) -> str:
+    """SHA-256, hexadecimal, of the shape and the bytes of each uint8 tensor, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(tuple(part.shape)).encode())
+        digest.update(part.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _parse(spec: str) -> tuple[str, str]:
+    """The name in the table and the path, if the data set takes one."""
+    kind, colon, argument = spec.partition(":")
+    name = f"{kind}:PATH" if colon else kind
+    if name not in DATASETS or (colon and not argument.strip()):
+        raise UserError(f"unknown data set {spec!r}: choose from {', '.join(DATASETS)}")
+    return name, argument
+
+
+def _source(spec: str) -> tuple[Source, str]:
+    name, argument = _parse(spec)
+    return _import(DATASETS[name]), argument
+
+
+def _import(target: str) -> Source:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,88 @@
+"""`folder:PATH`: any folder of images, flat or in one subfolder a class (torchvision's ImageFolder), found recursively.
+
+Class folders are not labels here: no model of the suite sees one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.data.decoding import Item, read_images
+from bench.data.source import Source, one_line
+from bench.errors import UserError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images below a folder, in the order of their relative paths."""
+
+    folder: Path
+    paths: list[str]  # relative, with "/"
+    side: int  # pixels; 0: the images' own
+    progress: bool
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, chosen: Sequence[int]) -> tuple[Tensor, tuple[str, ...]]:
+        images, tally = read_images(
+            self._items(chosen), len(chosen), side=self.side, orient=True, progress=self.progress
+        )
+        notes = (*tally.conversions(images.shape[1]), *tally.geometry(images.shape[-1]))
+        return images, (*self._pooled(), *notes)
+
+    def _items(self, chosen: Sequence[int]) -> Iterator[Item]:
+        for row, i in sorted(enumerate(chosen), key=lambda pair: pair[1]):  # in the order of the disk
+            file = os.path.join(self.folder, self.paths[i])
+            yield Item(row, file, one_line(file, limit=1000))
+
+    def _pooled(self) -> tuple[str, ...]:
+        parts = sorted({path.partition("/")[0] for path in self.paths if "/" in path} & {"train", "val", "test"})
+        return (f"the subfolders {', '.join(parts)} were pooled",) if len(parts) > 1 else ()
+
+
+def walk(folder: Path) -> list[str]:
+    """Relative paths, with "/", of all images below `folder`, sorted; hidden files and folders are left out.
+
+    Links to folders are followed, each folder once. Raises UserError, naming it, for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        where = one_line(error.filename, limit=1000)
+        raise UserError(f"{where} cannot be read ({error.strerror}): check that it is a folder that you may read")
+
+    top = os.path.realpath(folder)
+    found, seen = [], {top}
+    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        inside = os.path.relpath(place, folder).replace(os.sep, "/")
+        prefix = "" if inside == "." else inside + "/"
+        found += [prefix + name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "__MACOSX")
+        for name in list(subfolders):
+            identity = os.path.realpath(os.path.join(place, name))
+            if identity in seen or top.startswith(identity + os.sep):
+                subfolders.remove(name)
+            seen.add(identity)
+    return sorted(found)
+
+
+def _open(folder: Path, side: int, progress: bool) -> Folder:
+    where = one_line(folder, limit=1000)
+    if not os.path.lexists(folder):
+        raise UserError(f"there is no folder {where}: give folder:PATH a folder of images, from the current folder on")
+    if not os.path.isdir(folder):
+        raise UserError(f"{where} is not a folder: folder:PATH takes a folder of images")
+    paths = walk(folder)
+    if not paths:
+        raise UserError(f"no image in {where} or below it: files must end in {' '.join(EXTENSIONS)}")
+    return Folder(folder, paths, side, progress)
+
+
+SOURCE = Source(_open, status=lambda root: "any folder of images: flat, or one subfolder a class")

@@ -1,0 +1,140 @@
+"""Weights files: found, fetched and read, so that a wrong one fails early and none can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+import urllib.request
+import warnings
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.errors import UserError
+
+OFFICIAL_INCEPTION = "6726825d"  # the first digits of the official file's SHA-256; its name ends in them
+CONNECT_SECONDS = 10.0  # for a connection, and for each piece of the file
+FETCH_SECONDS = 900.0  # for the whole file
+
+
+class UnavailableError(Exception):
+    """The official weights are neither here nor to be had; says why, in a few words."""
+
+
+def inception_file() -> tuple[Path, str]:
+    """The official Inception weights, fetched if they must be, and a few words on where they came from.
+
+    They live where torch-fidelity keeps them too: `checkpoints` in torch's hub folder (the variable TORCH_HOME).
+    Raises UnavailableError.
+    """
+    url = _inception_url()
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        fetch(url, path)
+        return path, f"its weights were fetched ({path})"
+    try:
+        whole = digest(path).startswith(OFFICIAL_INCEPTION)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read ({error.strerror})") from error
+    if not whole:
+        raise UnavailableError(f"{path} is damaged; delete it to have it fetched again")
+    return path, f"its weights are here ({path})"
+
+
+def inception_remedy() -> str:
+    """What a user can do about missing Inception weights: which file, where it goes, where to get it."""
+    url = _inception_url()
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return f"put {url.rsplit('/', 1)[1]} from {url} into {folder}, or name it with --inception-weights FILE"
+
+
+def fetch(url: str, path: Path) -> None:
+    """Download `url` to `path`, whole or not at all; the hash that the name promises is checked.
+
+    Raises UnavailableError: no connection, not writable, too slow, or another file than the name promises.
+    """
+    partial: Path | None = None
+    try:
+        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+            partial = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                _copy(response, file, path.name)
+        if not digest(partial).startswith(_promised(path.name)):
+            raise UnavailableError("the fetched file is not the one its name promises")
+        partial.replace(path)
+    except (OSError, ValueError, HTTPException) as error:  # URLError, timeouts and failed writes are OSErrors
+        reason = getattr(error, "reason", None) or error
+        raise UnavailableError(f"fetching failed: {' '.join(str(reason).split())}") from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def read_state_dict(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], str]:
+    """The state dict in `path`, on the CPU, and the file's SHA-256; no code in the file can run.
+
+    Raises UserError: a missing, unreadable or damaged file, or one that holds anything but tensors by name.
+    """
+    try:
+        sha256 = digest(path)
+    except OSError as error:
+        raise UserError(f"cannot read the weights {path} ({error.strerror}): {remedy}") from error
+    promised = _promised(path.name)
+    if not sha256.startswith(promised):
+        raise UserError(f"the weights {path} are damaged (SHA-256 {sha256[:8]}, not {promised}): {remedy}")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what the reader thinks of a file that it then refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of any kind makes the reader fail in any way
+        raise UserError(f"{path} is not a file of PyTorch weights ({type(error).__name__}): {remedy}") from error
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds no state dict (names and tensors) but a {type(state).__name__}: {remedy}")
+    return state, sha256
+
+
+def mismatch(error: RuntimeError, path: Path, network: str, *, remedy: str) -> UserError:
+    """The one line for a state dict of another network, from what `load_state_dict` raised."""
+    found = re.findall(r'"([\w.]+)"|size mismatch for ([\w.]+)', str(error))
+    names = [first or second for first, second in found]
+    example = f", {names[0]} among them" if names else ""
+    return UserError(
+        f"{path} holds the weights of another network than {network} "
+        f"({len(names)} names or shapes differ{example}): {remedy}"
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _inception_url() -> str:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return URL_INCEPTION_V3
+
+
+def _promised(name: str) -> str:
+    """The first digits of the hash that this file name promises; empty for any but the official name."""
+    return OFFICIAL_INCEPTION if name == _inception_url().rsplit("/", 1)[1] else ""
+
+
+def _copy(response: HTTPResponse, file: BinaryIO, title: str) -> None:
+    size = int(response.headers.get("Content-Length") or 0) or None
+    end = time.monotonic() + FETCH_SECONDS
+    with tqdm(total=size, desc=title, unit="B", unit_scale=True, leave=False) as bar:
+        while piece := response.read(1 << 20):
+            file.write(piece)
+            bar.update(len(piece))
+            if time.monotonic() > end:
+                raise TimeoutError(f"not done after {FETCH_SECONDS:.0f} s")

@@ -1,0 +1,29 @@
+"""Tables and plots of a results folder, rebuilt from its records alone: no torch, no model, no data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.records import read_all
+
+
+def build(root: Path) -> list[Path]:
+    """Write every table and plot of the results folder `root`; the files written, in order.
+
+    The same records give the same bytes. Files that the report does not write are left alone.
+    UserError where there is no such folder, no record, or a record that cannot be used; nothing is written then.
+    """
+    # pandas and matplotlib take a second to import: `python -m bench.report --help` need not wait for them.
+    from bench.report import csvs, plots, sections, tables
+
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(
+            f"no results folder {root}: check the path, or make one with python -m bench.compare --out {root}"
+        )
+    records = read_all(root)
+    if not records:
+        raise UserError(f"no records under {root / 'cells'}: make some with python -m bench.compare --out {root}")
+    parts = sections.split(records)
+    return [*csvs.write(root, parts), *tables.write(root, parts), *plots.write(root, parts)]

@@ -1,0 +1,194 @@
+"""Which records may stand in one table: a section holds one dataset under one protocol, a row one model's seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+from bench.records import Record, folder_name
+
+# Scores compare only where all of these agree. A metric's budget and the sampling batch may differ between models; its
+# count `n` is partly an outcome (paths with equal ends are left out): what was asked for stands in config.evaluation.
+_METRIC_PROTOCOL = ("label", "better", "extractor", "resize", "weights_hash", "n_real", "n_generated", "points")
+_SEEDS = ("seed", "training_seed", "evaluation_seed")  # a row averages over these, so they do not part a section
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and sample standard deviation (ddof = 1; None for a single value) of n values."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model under one configuration: its records in the order of their training seeds."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def finished(self) -> list[Record]:
+        return [record for record in self.records if record.finished]
+
+    @property
+    def diverged(self) -> list[Record]:
+        return [record for record in self.records if not record.finished]
+
+    @property
+    def status(self) -> str:
+        """`3 finished`, or `2 finished, 1 diverged at update 812`."""
+        parts = [f"{len(self.finished)} finished"] if self.finished else []
+        if self.diverged:
+            stops = [str(record.stopped_at) for record in self.diverged]
+            parts.append(f"{len(stops)} diverged at update{'s' if len(stops) > 1 else ''} {', '.join(stops)}")
+        return ", ".join(parts)
+
+    def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
+        """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
+        return summarize(found for record in self.finished if (found := value(record)) is not None)
+
+    def score(self, name: str) -> Summary | None:
+        return self.summary(lambda record: score(record, name))
+
+
+@dataclass(frozen=True)
+class Section:
+    """One dataset under one protocol. `number` counts from 1 within the dataset, `of` is how many it has."""
+
+    dataset: str
+    number: int
+    of: int
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        return self.dataset if self.of == 1 else f"{self.dataset} (protocol {self.number} of {self.of})"
+
+    @property
+    def folder(self) -> str:
+        """The section's plots: `plots/<dataset>`, further protocols in a folder of their own below it."""
+        base = f"plots/{folder_name(self.dataset)}"
+        return base if self.number == 1 else f"{base}/protocol-{self.number}"
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for row in self.rows for record in row.records]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({record.seed for record in self.records})
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One example of every metric, the lead first, the others in the records' order."""
+        found: dict[str, dict[str, Any]] = {}
+        for metric in (metric for record in self.records for metric in record.metrics):
+            found.setdefault(metric["name"], metric)
+        return sorted(found.values(), key=lambda metric: not metric.get("lead"))
+
+    @property
+    def lead(self) -> dict[str, Any] | None:
+        """The score that decides; where no record names one, the first."""
+        return next(iter(self.metrics), None)
+
+
+def score(record: Record, name: str) -> float | None:
+    """The value of a metric, None where the record lacks it."""
+    metric = record.metric(name)
+    return None if metric is None else float(metric["value"])
+
+
+def summarize(values: Iterable[float]) -> Summary | None:
+    """Mean and sample standard deviation (ddof = 1); None for no values at all."""
+    values = [float(value) for value in values]
+    if not values:
+        return None
+    return Summary(math.fsum(values) / len(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def split(records: list[Record]) -> list[Section]:
+    """Part the records into sections: by dataset, then by protocol (data, evaluation, extractor, counts, device).
+
+    UserError where one section would hold the same model, configuration and training seed twice.
+    """
+    result = []
+    for dataset in dict.fromkeys(record.dataset for record in records):
+        pools = _pools([record for record in records if record.dataset == dataset])
+        for number, pool in enumerate(pools, start=1):
+            result.append(Section(dataset, number, len(pools), _rows(pool)))
+    return result
+
+
+def _pools(records: list[Record]) -> list[list[Record]]:
+    """Records whose protocols agree in all that both state; a diverged one states no scores, so its settings decide."""
+    pools: list[tuple[dict[Hashable, Any], list[Record]]] = []
+    for record in sorted(records, key=lambda record: not record.metrics):  # stable: scores first, then the order given
+        protocol = _protocol(record)
+        for known, members in pools:
+            if all(known.get(key, value) == value for key, value in protocol.items()):
+                known.update(protocol)
+                members.append(record)
+                break
+        else:
+            pools.append((protocol, [record]))
+    return [members for _, members in pools]
+
+
+def _protocol(record: Record) -> dict[Hashable, Any]:
+    data, config, throughput = record.data["data"], record.data["config"], record.data["throughput"] or {}
+    facts: dict[Hashable, Any] = {
+        "images": [data[key] for key in ("image_shape", "train", "held_out", "split_seed", "content_hash")],
+        "data": _canonical(config["data"]),
+        "evaluation": _canonical(config["evaluation"]),
+        "device": record.data["environment"]["device"],
+    }
+    if throughput:
+        facts["timing"] = [throughput.get(key) for key in ("device", "dtype", "threads")]
+        facts["timing", record.model] = throughput.get("batch_size")
+    for metric in record.metrics:
+        facts["metric", metric["name"]] = [metric.get(key) for key in _METRIC_PROTOCOL]
+        facts["budget", metric["name"], record.model] = [metric.get("budget"), metric.get("budget_unit")]
+    return facts
+
+
+def _rows(records: list[Record]) -> tuple[Row, ...]:
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
+        groups.setdefault((record.model, _canonical(_settings(record))), []).append(record)
+    rows = []
+    for (model, settings), members in groups.items():
+        seen: dict[int, Record] = {}
+        for record in members:
+            if (twin := seen.setdefault(record.seed, record)) is not record:
+                raise UserError(
+                    f"{twin.path} and {record.path} both hold {record.dataset}, {model}, training seed {record.seed}; "
+                    "delete one of the two folders"
+                )
+        siblings = [json.loads(other) for name, other in groups if name == model]
+        rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
+    return tuple(rows)
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    training = record.data["training"]
+    schedule = {"planned_updates": training["planned_updates"], "batch_size": training["batch_size"]}
+    return schedule | record.data["config"]["model"]
+
+
+def _label(model: str, settings: dict[str, Any], siblings: list[dict[str, Any]]) -> str:
+    """The model's name; where it stands in a section under several configurations, with what tells them apart."""
+    differing = [key for key in settings if any(other.get(key) != settings[key] for other in siblings)]
+    return f"{model} ({', '.join(f'{key}={settings[key]}' for key in differing)})" if differing else model
+
+
+def _canonical(config: dict[str, Any]) -> str:
+    kept = {key: value for key, value in config.items() if key not in _SEEDS}
+    return json.dumps(kept, sort_keys=True)

@@ -1,0 +1,90 @@
+"""How every plot looks, and the one place that saves a figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.records import write_bytes
+
+DPI = 150
+TITLE, LABEL, SMALL = 11, 9, 7.5  # font sizes in points
+INK, FAINT = "#222222", "#777777"
+# Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow and black.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours: a pair returns only after 42 models
+DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+_RC = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": LABEL,
+    "axes.titlesize": LABEL,
+    "axes.labelsize": SMALL + 0.5,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL + 0.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "text.color": INK,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.w_pad": 0.1,  # inches
+    "figure.constrained_layout.h_pad": 0.1,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The suite's look, whatever the user's own matplotlib settings."""
+    with matplotlib.style.context(["default", _RC]):
+        yield
+
+
+class Looks:
+    """A colour and a marker per model, fixed in the order in which the models appear in the results folder."""
+
+    def __init__(self, models: Iterable[str]):
+        pairs = zip(cycle(_COLOURS), cycle(_MARKERS), strict=False)
+        self._looks = dict(zip(dict.fromkeys(models), pairs, strict=False))
+
+    def colour(self, model: str) -> str:
+        return self._looks[model][0]
+
+    def marker(self, model: str) -> str:
+        return self._looks[model][1]
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib draws as it stands: a dollar sign does not open a formula."""
+    return text.replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG atomically; its bytes depend on the figure alone, not on the clock."""
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    write_bytes(path, content.getvalue())
+    return path
+
+
+def message(path: Path, title: str, text: str) -> Path:
+    """A plot that says why there is nothing to plot, so that none of an earlier build stays behind in its place."""
+    figure = Figure(figsize=(6, 1.6))
+    figure.text(0.5, 0.8, literal(title), ha="center", va="center", fontsize=TITLE, wrap=True)
+    figure.text(0.5, 0.35, literal(text), ha="center", va="center", fontsize=LABEL, color=FAINT, wrap=True)
+    return save(figure, path)

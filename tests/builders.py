@@ -1,0 +1,37 @@
+"""Nets, models and trainers for tests, their first weights functions of a seed."""
+
+from __future__ import annotations
+
+import torch
+
+from bench import registry
+from bench.seeds import seeded, seeded_init
+from ebm.energy import ENERGY_NETS, EnergyNet
+from ebm.short_run import ShortRunEBM
+
+TINY = {  # model label -> settings that train in milliseconds
+    "ebm": {"n_f": 4, "steps": 3},
+    "ebm-residual": {"n_f": 4, "steps": 3},
+    "vae": {"latent": 6, "width": 4},
+    "dcgan": {"latent": 6, "width": 4},
+}
+
+
+def energy_net(kind: str, channels: int, side: int, n_f: int = 4, activation: str = "leaky_relu", seed=0) -> EnergyNet:
+    with seeded_init(seeded("net", seed)):
+        return ENERGY_NETS[kind](channels, side, n_f, activation)
+
+
+def short_run(energy: EnergyNet, image_shape, steps=4, noise_std=0.01, step_size=1.0) -> ShortRunEBM:
+    return ShortRunEBM(energy, image_shape, steps=steps, step_size=step_size, noise_std=noise_std, inversion_rate=0.5)
+
+
+def trainer(name: str, image_shape=(1, 8, 8), seed=0, **settings):
+    factory = registry.factory(name)
+    config = factory.Config(**{"updates": 4, "batch_size": 8, **TINY[name], **settings})
+    return factory(config, image_shape, generator=seeded(seed, "weights"), device=torch.device("cpu"))
+
+
+def images(n: int, image_shape=(1, 8, 8), seed=0) -> torch.Tensor:
+    """Uniform noise in [-1, 1]."""
+    return torch.rand(n, *image_shape, generator=seeded("images", seed)) * 2 - 1

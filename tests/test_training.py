@@ -1,0 +1,127 @@
+"""The one training loop: order of data, log, checkpoints, resumption, divergence."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.errors import UserError
+from bench.images import to_uint8
+from bench.training import CHECKPOINT, LOG, TrainingConfig, batch_indices, train
+from tests.builders import images, trainer
+
+DATA = to_uint8(images(20))
+WATCH = TrainingConfig(log_every=2, grids=2)
+
+
+def run(t, folder, seed=0, config=WATCH, **options):
+    return train(t, DATA, seed=seed, folder=folder, config=config, progress=False, **options)
+
+
+def weights(t):
+    return torch.cat([p.detach().flatten() for p in t.model.parameters()])
+
+
+def rows(folder):
+    with open(folder / LOG, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@given(n=st.integers(4, 60), batch=st.integers(2, 12), epoch=st.integers(0, 3))
+def test_an_epoch_shows_no_image_twice(n, batch, epoch):
+    if n < batch:
+        assert batch_indices(n, batch, epoch, 0).shape == (batch,)
+        return
+    per_epoch = n // batch
+    seen = torch.cat([batch_indices(n, batch, epoch * per_epoch + i, 0) for i in range(per_epoch)])
+    assert len(set(seen.tolist())) == len(seen) == per_epoch * batch
+    assert seen.min() >= 0
+    assert seen.max() < n
+
+
+def test_epochs_and_seeds_differ():
+    first, second = batch_indices(1000, 10, 0, 0), batch_indices(1000, 10, 100, 0)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, batch_indices(1000, 10, 0, 1))
+    assert torch.equal(first, batch_indices(1000, 10, 0, 0))
+
+
+def test_log_and_grids(tmp_path):
+    grids = []
+    result = run(trainer("ebm", updates=7), tmp_path, save_grid=grids.append)
+    assert result.updates == 7
+    assert result.seconds > 0
+    assert not result.stopped
+    assert [int(row["update"]) for row in rows(tmp_path)] == [1, 2, 4, 6, 7]
+    assert float(rows(tmp_path)[-1]["energy gap"]) == pytest.approx(result.last["energy gap"])
+    assert grids == [4, 7]
+
+
+class StopError(Exception):
+    """The fault that the test injects."""
+
+
+@pytest.mark.parametrize("name", ["ebm", "vae", "dcgan"])
+def test_a_continued_run_equals_one_never_interrupted(name, tmp_path):
+    whole = trainer(name, updates=9)
+    expected = run(whole, tmp_path / "whole")
+
+    broken = trainer(name, updates=9)
+    step, done = broken.step, []
+
+    def failing_step(*arguments):
+        if len(done) == 6:
+            raise StopError
+        done.append(1)
+        return step(*arguments)
+
+    broken.step = failing_step
+    often = TrainingConfig(log_every=2, grids=0, checkpoint_minutes=1e-9)
+    with pytest.raises(StopError):
+        run(broken, tmp_path / "broken", config=often)
+
+    continued = trainer(name, updates=9)
+    result = run(continued, tmp_path / "broken")
+    assert torch.equal(weights(continued), weights(whole))
+    assert result.last == expected.last
+    assert [row["update"] for row in rows(tmp_path / "broken")] == [row["update"] for row in rows(tmp_path / "whole")]
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path):
+    run(trainer("ebm", updates=2), tmp_path)
+    with pytest.raises(UserError, match="left by a run with other settings"):
+        run(trainer("ebm", updates=3), tmp_path)
+    with pytest.raises(UserError, match="left by a run with other settings"):
+        run(trainer("ebm", updates=2), tmp_path, seed=1)
+
+
+def test_divergence_stops_and_says_where(tmp_path):
+    result = run(trainer("ebm", updates=5, step_size=1e30), tmp_path)
+    assert result.updates == 1
+    assert "at update 1" in result.stopped
+    assert not (tmp_path / CHECKPOINT).exists()
+    assert len(rows(tmp_path)) == 1
+
+
+def test_checkpoint_keeps_every_kind_of_value(tmp_path):
+    state = {"a": {0: torch.arange(3), "b": [1, 2.5, None, True, "word"]}, "t": (torch.ones(2, 2).t(),)}
+    save_checkpoint(tmp_path / "c", state, {"note": 1})
+    loaded, description = load_checkpoint(tmp_path / "c")
+    assert torch.equal(loaded["a"][0], torch.arange(3))
+    assert loaded["a"]["b"] == [1, 2.5, None, True, "word"]
+    assert torch.equal(loaded["t"][0], torch.ones(2, 2))
+    assert description == {"note": 1}
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\0" * len(b)])
+def test_damaged_checkpoint_is_named(tmp_path, damage):
+    path = tmp_path / "c"
+    save_checkpoint(path, {"a": torch.ones(3)}, {})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"cannot read the checkpoint .* remove it"):
+        load_checkpoint(path)
