@@ -14,10 +14,10 @@ SIDES = (8, 16, 28, 32, 64, 128)
 
 
 def plan(side: int, width: int) -> tuple[int, list[int]]:
-    """The coarsest side (4, or 7 for 28) and the channels of its and each finer level, finest last."""
+    """The coarsest side (4; 7 for 28; 2 for 8, for depth's sake) and the channels from there on, finest last."""
     if side not in SIDES:
         raise ValueError(f"image side {side} is not supported: choose an image size of {', '.join(map(str, SIDES))}")
-    base = 7 if side == 28 else 4
+    base = {28: 7, 8: 2}.get(side, 4)
     doublings = (side // base).bit_length() - 1
     return base, [width << level for level in reversed(range(doublings))]
 
