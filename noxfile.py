@@ -31,7 +31,17 @@ def environment(session: nox.Session) -> str:
     session.log(f"installing into {VENV} (once; a few minutes for torch)")
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt", "--editable", ".[dev]"]
+    install = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--constraint",
+        "constraints.txt",
+        "--editable",
+        ".[dev]",
+    ]
     subprocess.run(install, cwd=ROOT, check=True)
     STAMP.write_text(wanted)
     return str(PYTHON)
