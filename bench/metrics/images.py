@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.errors import NotFiniteError
+
 
 def reconstruction_mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean squared error per pixel and channel of each image: (n, C, H, W) twice, float in [-1, 1] -> (n,).
@@ -20,7 +22,7 @@ def reconstruction_mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     errors = (images - reconstructions).square().flatten(1).mean(1)
     if not torch.isfinite(errors).all():
         first = int((~torch.isfinite(errors)).nonzero()[0])
-        raise ValueError(f"reconstruction {first} or its image holds values that are not finite")
+        raise NotFiniteError(f"reconstruction {first} or its image holds values that are not finite")
     return errors
 
 
@@ -41,7 +43,7 @@ def smoothness(paths: Tensor) -> dict[str, float | int | None]:
             f"paths are {tuple(paths.shape)}: they must be (pairs, points, C, H, W) with two points or more"
         )
     if not torch.isfinite(paths).all():
-        raise ValueError("paths hold values that are not finite")
+        raise NotFiniteError("paths hold values that are not finite")
     x = paths.flatten(2).double()
     steps = (x[:, 1:] - x[:, :-1]).norm(dim=2)  # (pairs, points - 1)
     ends = (x[:, -1] - x[:, 0]).norm(dim=1)
