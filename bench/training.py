@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.errors import UserError
+from bench.errors import NotFiniteError, UserError
 from bench.images import from_uint8
 from bench.model import Trainer, require
 from bench.records import write_text
@@ -74,19 +74,27 @@ def train(
     """Run the trainer to its configured number of updates.
 
     Batch and noise of an update are functions of (seed, update), so a continued run equals one never interrupted.
-    A scalar that is not finite ends the run there: the result says so, and the log's last row is that update's.
+    A scalar, a chain or a sample grid that is not finite ends the run there: the result says so, and the log is kept.
     """
     model, updates = trainer.model, trainer.config.updates
     run = _Run.start(folder, trainer, seed)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
     saved_at = time.monotonic()
+
+    def stop(reason: str, update: int) -> TrainingResult:
+        run.write_log(folder)
+        return TrainingResult(run.done, run.seconds, run.last, f"{reason} at update {update}")
+
     bar = tqdm(total=updates, initial=run.done, desc=title, unit="update", disable=not progress, mininterval=1.0)
     with bar:
         while run.done < updates:
             started = time.perf_counter()
             batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
             generator = seeded(seed, "update", run.done, device=model.device)
-            scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
+            try:
+                scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
+            except NotFiniteError as error:
+                return stop(f"{error},", run.done + 1)
             run.seconds += time.perf_counter() - started
             run.done += 1
             bar.update()
@@ -95,12 +103,13 @@ def train(
                 run.log(scalars)
                 bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
             if bad:
-                run.write_log(folder)
-                stopped = f"{bad} became {scalars[bad]} at update {run.done}"
-                return TrainingResult(run.done, run.seconds, run.last, stopped)
+                return stop(f"{bad} became {scalars[bad]}", run.done)
             run.last = scalars
             if save_grid is not None and run.done in grid_updates:
-                save_grid(run.done)
+                try:
+                    save_grid(run.done)
+                except NotFiniteError as error:
+                    return stop(f"{error}, in the sample grid", run.done)
             if time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
                 run.save(folder, trainer, seed)
                 saved_at = time.monotonic()

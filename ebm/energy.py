@@ -32,14 +32,14 @@ def padded_side(side: int) -> int:
 
 
 class EnergyNet(nn.Module):
-    """The common ending: a 4x4 feature map to one number.
+    """The common ending, a 4x4 feature map to one number, for images (n, channels, side, side).
 
     `piecewise_linear` is True when E is piecewise linear in the image, so that its Hessian is zero almost everywhere.
     """
 
-    def __init__(self, features: nn.Sequential, width: int, activation: str):
+    def __init__(self, features: nn.Sequential, width: int, activation: str, *, channels: int, side: int):
         super().__init__()
-        self.features = features
+        self.features, self.channels, self.side = features, channels, side
         self.head = nn.Conv2d(width, 1, 4)
         self.piecewise_linear = ACTIVATIONS[activation][1]
 
@@ -64,7 +64,7 @@ def plain_net(channels: int, side: int, n_f: int, activation: str = "leaky_relu"
     while size > 4:
         layers += [nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), make()]
         width, size = 2 * width, size // 2
-    return EnergyNet(nn.Sequential(*layers), width, activation)
+    return EnergyNet(nn.Sequential(*layers), width, activation, channels=channels, side=side)
 
 
 class ResidualBlock(nn.Module):
@@ -83,8 +83,17 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv2d(width, 2 * width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = F.avg_pool2d(self.conv2(self.second(self.conv1(self.first(x)))), 2)
+        h = self.second(self.conv1(self.first(x)))
+        residual = F.conv2d(h, pooled_kernel(self.conv2.weight), self.conv2.bias, stride=2, padding=1)
         return self.skip(F.avg_pool2d(x, 2)) + residual  # pooling first: the 1x1 convolution commutes with it
+
+
+def pooled_kernel(weight: Tensor) -> Tensor:
+    """The 4x4 kernel that, at stride 2, does what a 3x3 `weight` (C', C, 3, 3) and an average over 2x2 do in turn.
+
+    Exact, with 16 products an output in place of 36.
+    """
+    return F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
 
 
 def residual_net(channels: int, side: int, n_f: int, activation: str = "leaky_relu") -> EnergyNet:
@@ -95,7 +104,7 @@ def residual_net(channels: int, side: int, n_f: int, activation: str = "leaky_re
         layers.append(ResidualBlock(width, activation))
         width, size = 2 * width, size // 2
     layers.append(ACTIVATIONS[activation][0]())
-    return EnergyNet(nn.Sequential(*layers), width, activation)
+    return EnergyNet(nn.Sequential(*layers), width, activation, channels=channels, side=side)
 
 
 ENERGY_NETS: dict[str, Callable[..., EnergyNet]] = {"plain": plain_net, "residual": residual_net}

@@ -1,70 +1,119 @@
-"""The Langevin sampler: one function that reads like the equation, and what makes its steps cheap."""
+"""The Langevin sampler: one function that reads like the equation. `ebm/reference.py` is its plain specification."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from ebm.energy import EnergyNet
+from ebm.gradient import input_gradient
+from ebm.graphs import replayed
 
 Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
+
+# of the convolutions inside the chain; the chain's state and its noise keep the start's type
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    """What decides a chain but for its start, its energy and its random numbers."""
+
+    steps: int  # K
+    step_size: float  # the factor of dE/dx; 1 in the paper
+    noise_std: float  # standard deviation of the noise in a step; 0 gives the deterministic chain
+    precision: str = "float32"  # one of PRECISIONS; tf32 is for NVIDIA GPUs and is float32 elsewhere
 
 
 def langevin(
     energy: Energy,
     x: Tensor,  # (n, C, H, W), the chain's start
+    settings: ChainSettings,
     *,
-    steps: int,  # K
-    step_size: float,  # the factor of dE/dx; 1 in the paper
-    noise_std: float,  # standard deviation of the noise in a step; 0 gives the deterministic chain
     generator: torch.Generator | None = None,  # needed when noise_std > 0; on x's device
+    norms: Tensor | None = None,  # (K,): receives the mean of ||dE/dx|| over the batch at every step
     observe: Callable[[int, Tensor, Tensor], None] | None = None,  # (k, x_k, dE/dx at x_k), before step k
 ) -> Tensor:
     """K steps of x <- x - step_size * dE/dx + noise_std * eps, eps ~ N(0, I): the chain's end (n, C, H, W).
 
     Nijkamp et al. 2019, arXiv 1904.09770, equation 6 with f = -E. `step_size` and `noise_std` are independent; the
     textbook chain has noise_std = sqrt(2 * step_size). Nothing is clamped inside the chain. The result carries no
-    gradient to `x` or to the energy's weights, and the caller's gradient mode is left as it was.
+    gradient to `x` or to the energy's weights. On a GPU the chain is captured once and replayed, unless it is observed.
+    Raises ValueError: settings out of range, a start that is no batch of the energy's images, a generator that is
+    missing or on another device.
     """
+    check(energy, x, settings, generator)
+    if not settings.noise_std:
+        generator = None
+    with torch.no_grad(), convolution_precision(settings.precision):
+        if x.is_cuda and observe is None:
+            return replayed(run, energy, x, settings, generator, norms)
+        return run(energy, x, settings, generator, norms, observe)
+
+
+def run(
+    energy: Energy,
+    x: Tensor,
+    settings: ChainSettings,
+    generator: torch.Generator | None,
+    norms: Tensor | None,
+    observe: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """The chain itself; nothing in it waits for a GPU."""
+    gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype)
     x = x.detach().clone(memory_format=torch.channels_last)
-    with frozen(energy):
-        for k in range(steps):
-            gradient = energy_gradient(energy, x)
-            if observe is not None:
-                observe(k, x, gradient)
-            x = x - step_size * gradient
-            if noise_std:
-                x = x.add_(gaussian_like(x, generator), alpha=noise_std)
+    noise = torch.empty_like(x)
+    for k in range(settings.steps):
+        gradient = gradient_of(x)
+        if norms is not None:
+            norms[k] = gradient.permute(0, 2, 3, 1).flatten(1).norm(dim=1).mean()  # rows as they lie in memory
+        if observe is not None:
+            observe(k, x, gradient)
+        x.sub_(gradient, alpha=settings.step_size)
+        if generator is not None:
+            x.add_(draw_normal_(noise, generator), alpha=settings.noise_std)
     return x
 
 
-def energy_gradient(energy: Energy, x: Tensor) -> Tensor:
-    """dE/dx (n, C, H, W) at `x`, whatever the caller's gradient mode."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(energy(x).sum(), x)
-    return gradient
+def draw_normal_(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Fill `x` (n, C, H, W), channels-last, with standard normal noise, in the order of its memory.
 
-
-def gaussian_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise (n, C, H, W), drawn in one contiguous block and viewed as channels-last.
-
-    `randn_like` of a channels-last tensor fills it element by element, fifteen times slower on a CPU.
+    `normal_` of a channels-last tensor itself goes element by element, fifteen times slower on a CPU.
     """
-    n, c, h, w = x.shape
-    block = torch.empty(n, h, w, c, dtype=x.dtype, device=x.device)
-    return block.normal_(generator=generator).permute(0, 3, 1, 2)
+    x.permute(0, 2, 3, 1).normal_(generator=generator)
+    return x
+
+
+def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator | None) -> None:
+    """Raise ValueError for what `langevin` cannot run."""
+    if settings.steps < 1:
+        raise ValueError(f"steps={settings.steps} is out of range: a chain has at least 1 step")
+    if not settings.step_size > 0 or not settings.noise_std >= 0:
+        raise ValueError(
+            f"step_size={settings.step_size}, noise_std={settings.noise_std}: a step size is above 0, "
+            "a noise deviation 0 or more"
+        )
+    if settings.precision not in PRECISIONS:
+        raise ValueError(f"precision={settings.precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+    expected = f"(n, {energy.channels}, {energy.side}, {energy.side})" if isinstance(energy, EnergyNet) else ""
+    if x.ndim != 4 or (expected and x.shape[1:] != (energy.channels, energy.side, energy.side)):
+        raise ValueError(f"the chain's start is {tuple(x.shape)}: it must be {expected or '(n, C, H, W)'}")
+    if settings.noise_std and generator is None:
+        raise ValueError(f"noise_std={settings.noise_std} needs a generator: pass one, or 0 for the noise-free chain")
+    if settings.noise_std and generator.device.type != x.device.type:
+        raise ValueError(f"the generator is on {generator.device} and the chain on {x.device}: make both on one device")
 
 
 @contextlib.contextmanager
-def frozen(energy: Energy) -> Iterator[None]:
-    """The weights of `energy` (if it is a module) need no gradient inside, so none is computed for them."""
-    parameters = [p for p in energy.parameters() if p.requires_grad] if isinstance(energy, nn.Module) else []
-    for p in parameters:
-        p.requires_grad_(False)
+def convolution_precision(precision: str) -> Iterator[None]:
+    """TF32 convolutions inside, where asked for; the setting is the process's, so it is put back."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before or precision == "tf32"
     try:
         yield
     finally:
-        for p in parameters:
-            p.requires_grad_(True)
+        torch.backends.cudnn.allow_tf32 = before

@@ -7,51 +7,64 @@ noise it is a deterministic map M from latents to images (Nijkamp et al. 2019, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.inversion import invert
-from bench.model import GenerativeModel
+from bench.errors import NotFiniteError
+from bench.inversion import Inverted, invert
+from bench.model import GenerativeModel, Observer
 from bench.priors import draw_uniform, mix_uniform
+from ebm.diagnostics import chain_curves
 from ebm.energy import EnergyNet
-from ebm.langevin import frozen, langevin
+from ebm.gradient import frozen
+from ebm.langevin import ChainSettings, langevin
 
 
 class ShortRunEBM(GenerativeModel):
     """An energy net and the short-run chain that samples it. A latent is the chain's start, an image-shaped draw."""
 
     reconstructs_by_inversion = True
+    unlikelihood_name = "energy"
 
     def __init__(
         self,
         energy: EnergyNet,
         image_shape: tuple[int, int, int],
+        settings: ChainSettings,
         *,
-        steps: int,  # K
-        step_size: float,
-        noise_std: float,
         inversion_rate: float,  # 1 moves a latent by the whole error of its decode
     ):
         super().__init__()
         self.energy = energy
         self.image_shape = image_shape
-        self.steps, self.step_size, self.noise_std = steps, step_size, noise_std
+        self.settings = settings
         self.inversion_rate = inversion_rate
-        self.evaluations_per_sample = steps
+        self.evaluations_per_sample = settings.steps
 
-    def chain(self, z: Tensor, generator: torch.Generator | None = None, **options: object) -> Tensor:
-        """The chain's end from `z`, not clamped: noisy with a generator, M(z) without one."""
-        noise_std = self.noise_std if generator is not None else 0.0
-        return langevin(
-            self.energy,
-            z,
-            steps=self.steps,
-            step_size=self.step_size,
-            noise_std=noise_std,
-            generator=generator,
-            **options,
-        )
+    def chain(
+        self,
+        z: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        norms: Tensor | None = None,
+        observe: Callable[[int, Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
+        """The chain's end from `z`, not clamped: noisy with a generator, M(z) without one. See `langevin`.
+
+        Raises NotFiniteError, naming the step, when the chain leaves the finite numbers.
+        """
+        settings = self.settings if generator is not None else replace(self.settings, noise_std=0.0)
+        norms = torch.empty(settings.steps, device=z.device) if norms is None else norms
+        end = langevin(self.energy, z, settings, generator=generator, norms=norms, observe=observe)
+        if not torch.isfinite(end).all():
+            bad = (~torch.isfinite(norms)).nonzero()
+            step = int(bad[0]) + 1 if len(bad) else settings.steps
+            raise NotFiniteError(f"the Langevin chain is not finite from step {step} of {settings.steps} on")
+        return end
 
     def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
         """Chain starts (n, C, H, W), uniform on [-1, 1)."""
@@ -68,9 +81,16 @@ class ShortRunEBM(GenerativeModel):
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mix_uniform(a, b, t)
 
-    def reconstruct(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
         """Gradient descent on ||x - M(z)||^2 from a draw of the prior, the best of `budget` decodes."""
+        return self._invert(images, budget, generator, observe).images
 
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+        return self._invert(images, budget, generator, None).latents
+
+    def _invert(self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None) -> Inverted:
         def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
             if self.energy.piecewise_linear:
                 end = self.chain(z)  # E'' = 0 almost everywhere, so dM/dz = I
@@ -84,42 +104,58 @@ class ShortRunEBM(GenerativeModel):
             images,
             budget=budget,
             optimizer=lambda z: torch.optim.SGD(z, lr=self.inversion_rate / 2),
+            observe=observe,
         )
 
     def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor:
         """The noisy chain at `frames` evenly spaced steps from 0 to K: (frames, n, C, H, W), clamped to [-1, 1]."""
-        wanted = [round(i * self.steps / (frames - 1)) for i in range(frames)]
+        wanted = [round(i * self.settings.steps / (frames - 1)) for i in range(frames)]
         seen: dict[int, Tensor] = {}
 
         def observe(k: int, x: Tensor, _: Tensor) -> None:
             if k in wanted:
                 seen[k] = x.clone()
 
-        seen[self.steps] = self.chain(self.sample_latents(n, generator), generator, observe=observe)
+        seen[self.settings.steps] = self.chain(self.sample_latents(n, generator), generator, observe=observe)
         return torch.stack([seen[k] for k in wanted]).clamp(-1, 1)
 
+    @torch.no_grad()
+    def unlikelihood(self, images: Tensor) -> Tensor:
+        """The energy E (n,)."""
+        return self.energy(images)
 
-def pull_back(model: ShortRunEBM, z: Tensor, of_end: object) -> tuple[Tensor, Tensor]:
+    def at_compute(self, factor: float) -> ShortRunEBM:
+        """The same energy with max(1, round(factor K)) steps."""
+        steps = max(1, round(factor * self.settings.steps))
+        settings = replace(self.settings, steps=steps)
+        return ShortRunEBM(self.energy, self.image_shape, settings, inversion_rate=self.inversion_rate)
+
+    def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Mean gradient norm and mean energy along noisy chains of up to 10 K steps, as far as they are finite."""
+        return chain_curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
+
+
+def pull_back(model: ShortRunEBM, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """M(z) and v^T dM/dz for v = of_end(M(z)), by one Hessian-vector product a step: for smooth energies.
 
     v_k = v_{k+1} - step_size * E''(x_k) v_{k+1}. Only about sqrt(K) states of the chain are kept; the others are
     recomputed a segment at a time, so that memory grows with sqrt(K).
     """
-    length = max(1, math.isqrt(model.steps))
-    step = {"step_size": model.step_size, "noise_std": 0.0}
+    steps, noise_free = model.settings.steps, replace(model.settings, noise_std=0.0)
+    length = max(1, math.isqrt(steps))
     starts, sizes, x = [], [], z.detach()
-    for first in range(0, model.steps, length):
+    for first in range(0, steps, length):
         starts.append(x)
-        sizes.append(min(length, model.steps - first))
-        x = langevin(model.energy, x, steps=sizes[-1], **step)
+        sizes.append(min(length, steps - first))
+        x = langevin(model.energy, x, replace(noise_free, steps=sizes[-1]))
     v = of_end(x)
     with frozen(model.energy):
         for start, size in zip(reversed(starts), reversed(sizes), strict=True):
             states = [start]
             for _ in range(size - 1):
-                states.append(langevin(model.energy, states[-1], steps=1, **step))
+                states.append(langevin(model.energy, states[-1], replace(noise_free, steps=1)))
             for state in reversed(states):
-                v = v - model.step_size * hessian_product(model, state, v)
+                v = v - model.settings.step_size * hessian_product(model, state, v)
     return x, v
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from bench.model import ModelConfig, require
 from bench.priors import draw_uniform
 from bench.seeds import seeded_init
-from ebm.diagnostics import ChainObserver
+from ebm.diagnostics import chain_scalars
 from ebm.energy import ACTIVATIONS, ENERGY_NETS
+from ebm.langevin import PRECISIONS, ChainSettings
 from ebm.short_run import ShortRunEBM
 
 
@@ -37,11 +38,13 @@ class ShortRunConfig(ModelConfig):
     energy_penalty: float = 0.0  # times the mean squared energy, added to the loss
     ema: float = 0.0  # decay of the averaged weights that sample; 0 samples with the trained ones
     inversion_rate: float = 0.5
+    precision: str = "float32"  # of the chain's convolutions: float32, tf32 (NVIDIA GPUs) or bf16; learning is float32
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "net", self.net in ENERGY_NETS, f"one of {', '.join(ENERGY_NETS)}")
         require(self, "activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
+        require(self, "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         for name in ("n_f", "steps"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("step_size", "lr", "inversion_rate"):
@@ -71,15 +74,10 @@ class ShortRunTrainer:
             energy = ENERGY_NETS[config.net](channels, side, config.n_f, config.activation)
         energy = energy.to(device=device, memory_format=torch.channels_last)
 
+        settings = ChainSettings(config.steps, config.step_size, config.noise_std, config.precision)
+
         def model_of(net: torch.nn.Module) -> ShortRunEBM:
-            return ShortRunEBM(
-                net,
-                image_shape,
-                steps=config.steps,
-                step_size=config.step_size,
-                noise_std=config.noise_std,
-                inversion_rate=config.inversion_rate,
-            )
+            return ShortRunEBM(net, image_shape, settings, inversion_rate=config.inversion_rate)
 
         self.learner = model_of(energy)
         self.model = model_of(copy.deepcopy(energy)) if config.ema else self.learner
@@ -95,13 +93,13 @@ class ShortRunTrainer:
         return first + (last - first) * min(1.0, max(0.0, done))
 
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
-        """One update on `images` (n, C, H, W) in [-1, 1]."""
+        """One update on `images` (n, C, H, W) in [-1, 1]. Raises NotFiniteError when its chain is not finite."""
         config, energy, n = self.config, self.learner.energy, len(images)
         sigma, lr = self.annealed(config.sigma, config.sigma_final), self.annealed(config.lr, config.lr_final)
 
-        observer = ChainObserver()
+        norms = torch.empty(config.steps, device=images.device)
         start = draw_uniform(n, *self.learner.image_shape, generator=generator)
-        end = self.learner.chain(start, generator, observe=observer.observe)
+        end = self.learner.chain(start, generator, norms=norms)
         eps = torch.randn(images.shape, generator=generator, device=images.device)
         data = images + sigma * eps
 
@@ -122,7 +120,7 @@ class ShortRunTrainer:
         scalars = {
             "energy gap": (chain_energy - data_energy).detach(),  # mean f(data) - mean f(chain)
             "energy rms": square.detach().sqrt(),
-            **observer.scalars(end),
+            **chain_scalars(norms, end),
         }
         values = torch.stack([v.float() for v in scalars.values()]).tolist()  # one transfer from the device
         return dict(zip(scalars, values, strict=True)) | {"lr": lr, "sigma": sigma}

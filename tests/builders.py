@@ -7,6 +7,7 @@ import torch
 from bench import registry
 from bench.seeds import seeded, seeded_init
 from ebm.energy import ENERGY_NETS, EnergyNet
+from ebm.langevin import ChainSettings
 from ebm.short_run import ShortRunEBM
 
 TINY = {  # model label -> settings that train in milliseconds
@@ -23,7 +24,7 @@ def energy_net(kind: str, channels: int, side: int, n_f: int = 4, activation: st
 
 
 def short_run(energy: EnergyNet, image_shape, steps=4, noise_std=0.01, step_size=1.0) -> ShortRunEBM:
-    return ShortRunEBM(energy, image_shape, steps=steps, step_size=step_size, noise_std=noise_std, inversion_rate=0.5)
+    return ShortRunEBM(energy, image_shape, ChainSettings(steps, step_size, noise_std), inversion_rate=0.5)
 
 
 def trainer(name: str, image_shape=(1, 8, 8), seed=0, **settings):

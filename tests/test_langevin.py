@@ -8,10 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from bench.seeds import seeded
 from ebm.energy import ENERGY_NETS
-from ebm.langevin import energy_gradient, gaussian_like, langevin
+from ebm.langevin import ChainSettings, draw_normal_, langevin
+from ebm.reference import energy_gradient
 from tests.builders import energy_net
 
 SHAPE = (5, 2, 4, 4)
@@ -23,26 +25,26 @@ def quadratic(x):
 
 
 @settings(max_examples=25, deadline=None)
-@given(steps=st.integers(0, 12), step_size=st.floats(0.01, 1.5))
+@given(steps=st.integers(1, 12), step_size=st.floats(0.01, 1.5))
 def test_noise_free_chain_on_a_quadratic_is_geometric(steps, step_size):
     x = torch.randn(SHAPE, generator=seeded("x"))
-    end = langevin(quadratic, x, steps=steps, step_size=step_size, noise_std=0.0)
+    end = langevin(quadratic, x, ChainSettings(steps, step_size, 0.0))
     torch.testing.assert_close(end, (1 - step_size) ** steps * x, rtol=1e-4, atol=1e-6)
 
 
 def test_two_noisy_steps_by_hand():
     x = torch.randn(SHAPE, generator=seeded("x"))
-    end = langevin(quadratic, x, steps=2, step_size=0.25, noise_std=0.1, generator=seeded("noise"))
-    noise = seeded("noise")
-    first = 0.75 * x + 0.1 * gaussian_like(x, noise)
-    torch.testing.assert_close(end, 0.75 * first + 0.1 * gaussian_like(x, noise))
+    end = langevin(quadratic, x, ChainSettings(2, 0.25, 0.1), generator=seeded("noise"))
+    noise, eps = seeded("noise"), torch.empty_like(x, memory_format=torch.channels_last)
+    first = 0.75 * x + 0.1 * draw_normal_(eps, noise)
+    torch.testing.assert_close(end, 0.75 * first + 0.1 * draw_normal_(eps, noise))
 
 
 def test_textbook_chain_reaches_the_stationary_variance():
     """x <- (1 - s) x + sqrt(2 s) eps has variance 2 s / (1 - (1 - s)^2) = 1 / (1 - s / 2) exactly."""
     s = 0.2
     x = torch.zeros(4000, 1, 4, 4)
-    end = langevin(quadratic, x, steps=60, step_size=s, noise_std=math.sqrt(2 * s), generator=seeded("chain"))
+    end = langevin(quadratic, x, ChainSettings(60, s, math.sqrt(2 * s)), generator=seeded("chain"))
     n = end.numel()
     expected = 1 / (1 - s / 2)
     assert abs(end.var().item() - expected) < 5 * expected * math.sqrt(2 / n)
@@ -55,7 +57,7 @@ def test_caller_is_left_as_it_was():
     x = torch.randn(3, 1, 8, 8, generator=seeded("x"))
     kept = x.clone()
     with torch.no_grad():
-        end = langevin(net, x, steps=3, step_size=1.0, noise_std=0.01, generator=seeded("n"))
+        end = langevin(net, x, ChainSettings(3, 1.0, 0.01), generator=seeded("n"))
         assert not torch.is_grad_enabled()
     assert torch.equal(x, kept)
     assert not end.requires_grad
@@ -64,10 +66,46 @@ def test_caller_is_left_as_it_was():
 
 
 def test_weights_thaw_when_the_energy_fails():
-    net = energy_net("plain", 1, 8)
-    with pytest.raises(RuntimeError):
-        langevin(net, torch.zeros(3, 2, 8, 8), steps=1, step_size=1.0, noise_std=0.0)
-    assert all(p.requires_grad for p in net.parameters())
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            assert not self.weight.requires_grad
+            raise RuntimeError("no energy today")
+
+    energy = Failing()
+    with pytest.raises(RuntimeError, match="no energy today"):
+        langevin(energy, torch.zeros(3, 2, 8, 8), ChainSettings(1, 1.0, 0.0))
+    assert all(p.requires_grad for p in energy.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "message"),
+    [
+        (ChainSettings(0, 1.0, 0.0), (2, 1, 8, 8), "steps=0"),
+        (ChainSettings(1, 0.0, 0.0), (2, 1, 8, 8), "step_size=0.0"),
+        (ChainSettings(1, math.nan, 0.0), (2, 1, 8, 8), "step_size=nan"),
+        (ChainSettings(1, 1.0, -1.0), (2, 1, 8, 8), "noise_std=-1.0"),
+        (ChainSettings(1, 1.0, 0.1), (2, 1, 8, 8), "needs a generator"),
+        (ChainSettings(1, 1.0, 0.0, "fp8"), (2, 1, 8, 8), "'fp8'"),
+        (ChainSettings(1, 1.0, 0.0), (2, 3, 8, 8), r"\(n, 1, 8, 8\)"),
+        (ChainSettings(1, 1.0, 0.0), (2, 1, 16, 16), r"\(n, 1, 8, 8\)"),
+        (ChainSettings(1, 1.0, 0.0), (1, 8, 8), r"\(n, 1, 8, 8\)"),
+    ],
+)
+def test_what_cannot_run_is_refused(settings, shape, message):
+    with pytest.raises(ValueError, match=message):
+        langevin(energy_net("plain", 1, 8), torch.zeros(shape), settings)
+
+
+def test_norms_are_the_gradients():
+    x = torch.randn(SHAPE, generator=seeded("x"))
+    norms = torch.empty(3)
+    langevin(quadratic, x, ChainSettings(3, 0.5, 0.0), norms=norms)
+    first = x.flatten(1).norm(dim=1).mean()
+    torch.testing.assert_close(norms, torch.stack([first, first / 2, first / 4]))
 
 
 def test_observer_sees_every_state_and_its_gradient():
@@ -76,9 +114,7 @@ def test_observer_sees_every_state_and_its_gradient():
     end = langevin(
         quadratic,
         x,
-        steps=4,
-        step_size=0.5,
-        noise_std=0.0,
+        ChainSettings(4, 0.5, 0.0),
         observe=lambda k, x_k, gradient: seen.append((k, x_k.clone(), gradient.clone())),
     )
     assert [k for k, _, _ in seen] == [0, 1, 2, 3]
@@ -90,7 +126,7 @@ def test_observer_sees_every_state_and_its_gradient():
 
 
 def test_noise_is_standard_normal_and_channels_last():
-    noise = gaussian_like(torch.empty(64, 3, 32, 32), seeded("noise"))
+    noise = draw_normal_(torch.empty(64, 3, 32, 32, memory_format=torch.channels_last), seeded("noise"))
     n = noise.numel()
     assert noise.is_contiguous(memory_format=torch.channels_last)
     assert abs(noise.mean().item()) < 5 / math.sqrt(n)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from bench.errors import NotFiniteError
 from bench.seeds import seeded
 from ebm.energy import ENERGY_NETS
 from ebm.short_run import pull_back
@@ -16,9 +17,9 @@ from tests.builders import energy_net, images, short_run, trainer
 def unrolled(model, z):
     """M(z) with the graph of the whole chain kept: the textbook way, memory grows with K."""
     x = z
-    for _ in range(model.steps):
+    for _ in range(model.settings.steps):
         (gradient,) = torch.autograd.grad(model.energy(x).sum(), x, create_graph=True)
-        x = x - model.step_size * gradient
+        x = x - model.settings.step_size * gradient
     return x
 
 
@@ -105,6 +106,16 @@ def test_average_follows_the_learner():
     for a, b in zip(t.model.parameters(), mean, strict=True):
         torch.testing.assert_close(a, b)
     assert any(not torch.equal(a, b) for a, b in zip(t.model.parameters(), t.learner.parameters(), strict=True))
+
+
+def test_a_chain_that_explodes_names_its_step():
+    class Quadratic(torch.nn.Module):
+        def forward(self, x):
+            return x.square().flatten(1).sum(1) / 2
+
+    model = short_run(Quadratic(), (1, 8, 8), steps=5, step_size=1e30)
+    with pytest.raises(NotFiniteError, match="not finite from step 2 of 5 on"):
+        model.decode(images(3))
 
 
 def test_too_large_a_step_is_reported_not_hidden():

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.errors import UserError
+from bench.errors import NotFiniteError, UserError
 from bench.images import to_uint8
 from bench.training import CHECKPOINT, LOG, TrainingConfig, batch_indices, train
+from ebm.training import ShortRunTrainer
 from tests.builders import images, trainer
 
 DATA = to_uint8(images(20))
@@ -125,3 +126,17 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=r"cannot read the checkpoint .* remove it"):
         load_checkpoint(path)
+
+
+def test_a_chain_or_grid_that_is_not_finite_ends_the_run_with_its_updates_counted(tmp_path):
+    def fail(*_):
+        raise NotFiniteError("the chain broke")
+
+    t = trainer("ebm", updates=8)
+    result = run(t, tmp_path / "grid", save_grid=fail)
+    assert (result.updates, result.stopped) == (4, "the chain broke, in the sample grid at update 4")
+    assert rows(tmp_path / "grid")
+    t, step = trainer("ebm", updates=8), ShortRunTrainer.step
+    t.step = lambda *given: fail() if t.updates == 3 else step(t, *given)
+    result = run(t, tmp_path / "step")
+    assert (result.updates, result.stopped) == (3, "the chain broke, at update 4")

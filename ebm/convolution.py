@@ -1,0 +1,179 @@
+"""Convolutions of a Langevin step: forward, and backward to the input alone, in the forms that are fastest.
+
+Each form prepares its weights once per chain and gives the convolution library's numbers to float rounding.
+`docs/performance.md` has what each form gains, and where.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LARGE_WEIGHTS = 4 << 20  # bytes: weights that outgrow a core's cache are fetched anew for every image
+FEW_PIXELS = 16  # of the output: with more, unfolding the input costs more than it saves
+TYPICAL_BATCH = 64  # images: layouts are chosen for it, and are right for any
+FEW_CHANNELS = 4  # of an image: vectors of a gradient with so few channels are mostly padding
+
+
+class Convolution(Protocol):
+    """A layer of one net, prepared for one chain. `backward` belongs to the latest `forward`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, C, H, W) channels-last -> (n, C', H', W') channels-last, a tensor of its own."""
+        ...
+
+    def backward(self, g: Tensor) -> Tensor:
+        """Gradient with respect to the output -> the one with respect to the input, a tensor of its own."""
+        ...
+
+
+def prepare(weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int) -> Convolution:
+    """The fastest known form for square kernels (C', C, k, k) on inputs of `side`, by device and shape."""
+    out = (side + 2 * padding - weight.shape[-1]) // stride + 1
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        large = weight.numel() * weight.element_size() >= LARGE_WEIGHTS and out * out <= FEW_PIXELS
+        if large and stride == 2 and weight.shape[-1] == 4:
+            return MatrixConvolution(weight, bias, padding=padding)
+        if weight.shape[1] > FEW_CHANNELS and PrepackedConvolution.available():
+            return PrepackedConvolution(weight, bias, stride=stride, padding=padding, side=side)
+    if stride == 1 and weight.shape[1] <= FEW_CHANNELS and side % 2 == 0:
+        return ImageConvolution(weight, bias, padding=padding)
+    return LibraryConvolution(weight, bias, stride=stride, padding=padding)
+
+
+class LibraryConvolution:
+    """The convolution library's own forward and backward."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int):
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        self.bias, self.stride, self.padding = bias, [stride] * 2, [padding] * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.input = x  # only its shape is read
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return input_gradient(g, self.input, self.weight, self.stride, self.padding)
+
+
+def input_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """The library's gradient of a convolution with respect to its input `x`."""
+    return torch.ops.aten.convolution_backward(
+        g, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, False, False]
+    )[0]
+
+
+class ImageConvolution(LibraryConvolution):
+    """The layer that reads the image, stride 1: its gradient is computed for blocks of 2 x 2 pixels at once.
+
+    A gradient of 1 or 3 channels leaves most of a 16-wide vector empty. Four neighbouring pixels share most of what
+    they read, so one convolution of stride 2 with a kernel grown by one row and column gives all four: 4 C channels,
+    which are then put in their places. Same products, twice the speed.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int):
+        super().__init__(weight, bias, stride=1, padding=padding)
+        _, c, k, _ = weight.shape
+        turned = weight.flip(2, 3).transpose(0, 1)  # (C, C', k, k): the gradient is a correlation with it
+        block = weight.new_zeros(2, 2, c, weight.shape[0], k + 1, k + 1)
+        for i in range(2):
+            for j in range(2):
+                block[i, j, :, :, i : i + k, j : j + k] = turned
+        self.block = block.view(4 * c, -1, k + 1, k + 1).contiguous(memory_format=torch.channels_last)
+        # gradient pixels that lie outside the image where the padding exceeds k - 1 are cut off afterwards
+        self.cut = max(0, padding - (k - 1))
+        self.outer = max(0, k - 1 - padding)
+
+    def backward(self, g: Tensor) -> Tensor:
+        n, c, height, width = self.input.shape
+        made = F.conv2d(g, self.block, None, 2, self.outer).permute(0, 2, 3, 1)
+        rows, columns = made.shape[1:3]
+        made = made.reshape(n, rows, columns, 2, 2, c).transpose(2, 3).reshape(n, 2 * rows, 2 * columns, c)
+        made = made[:, self.cut : self.cut + height, self.cut : self.cut + width]
+        return made.permute(0, 3, 1, 2)
+
+
+class PrepackedConvolution:
+    """oneDNN's convolutions with weights in the library's own layout: `conv2d` rearranges them in every call.
+
+    The gradient with respect to the input is the transposed convolution. These operators are what torch's compiler
+    emits; they are not public, so a build without them takes `LibraryConvolution`.
+    """
+
+    @staticmethod
+    def available() -> bool:
+        return torch.backends.mkldnn.is_available() and all(
+            hasattr(torch.ops.mkldnn, name)
+            for name in (
+                "_convolution_pointwise",
+                "_convolution_transpose_pointwise",
+                "_reorder_convolution_transpose_weight",
+            )
+        )
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int):
+        out, into = weight.shape[:2]
+        below = (side + 2 * padding - weight.shape[-1]) // stride + 1
+        self.bias, self.stride, self.padding = bias, [stride] * 2, [padding] * 2
+        self.activation: tuple[str, list[float]] = ("none", [])
+        geometry = (self.padding, self.stride, [1, 1], 1)
+        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
+            weight.to_mkldnn(), *geometry, [TYPICAL_BATCH, into, side, side]
+        )
+        self.extra = [side - ((below - 1) * stride - 2 * padding + weight.shape[-1])] * 2  # rows that no window reached
+        self.transposed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+            weight.contiguous(), self.padding, self.extra, self.stride, [1, 1], 1, [TYPICAL_BATCH, out, below, below]
+        )
+
+    def activate(self, leak: float) -> None:
+        """Make `forward` end with LeakyReLU of that slope, in the same pass over memory; `backward` stays as it is."""
+        self.activation = ("leaky_relu", [leak])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, *self.activation, ""
+        )
+
+    def backward(self, g: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_transpose_pointwise(
+            g, self.transposed, None, self.padding, self.extra, self.stride, [1, 1], 1, "none", [], ""
+        )
+
+
+class MatrixConvolution:
+    """A 4 x 4 convolution of stride 2 as one matrix product over the whole batch.
+
+    The library walks through the weights once per image; where they are large and the output is small, unfolding
+    the input is cheaper.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int):
+        self.out_channels, self.channels, self.kernel, _ = weight.shape
+        self.matrix = weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1).contiguous()
+        self.bias = bias if bias is not None else weight.new_zeros(self.out_channels)
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        p, k, c = self.padding, self.kernel, self.channels
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p)).contiguous()
+        n, height, width, _ = padded.shape
+        self.padded = padded.shape
+        rows, columns = (height - k) // 2 + 1, (width - k) // 2 + 1
+        down, across = width * c, c  # a window's row is contiguous: k pixels of c channels
+        windows = padded.as_strided((n, rows, columns, k, k * c), (height * down, 2 * down, 2 * across, down, 1))
+        made = torch.addmm(self.bias, windows.reshape(n * rows * columns, -1), self.matrix.t())
+        return made.view(n, rows, columns, -1).permute(0, 3, 1, 2)
+
+    def backward(self, g: Tensor) -> Tensor:
+        n, height, width, c = self.padded
+        p, k = self.padding, self.kernel
+        rows, columns = g.shape[2:]
+        windows = (g.permute(0, 2, 3, 1).reshape(-1, self.out_channels) @ self.matrix).view(n, rows, columns, k, k, c)
+        made = g.new_zeros(n, height, width, c)
+        for i in range(k):
+            for j in range(k):
+                made[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2] += windows[:, :, :, i, j]
+        return made[:, p : height - p, p : width - p].permute(0, 3, 1, 2)
