@@ -85,7 +85,8 @@ class NetGradient:
         h = x.to(self.dtype)
         for layer in self.layers:
             h = layer.forward(h)
-        g = self.layers[-1].backward(self.top.expand_as(h).contiguous(memory_format=torch.channels_last))
+        top = self.top.expand_as(h).clone(memory_format=torch.channels_last)  # a copy, which may be written over
+        g = self.layers[-1].backward(top)
         for layer in reversed(self.layers[:-1]):
             g = layer.backward(g)
         return g.to(x.dtype)
