@@ -1,154 +1,18 @@
-"""Metrics against closed forms, against direct implementations, and what the rows of `score` say about themselves."""
+"""The Inception Score, what the rows of `score` say about themselves, and how evaluation seeds are merged."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 import torch_fidelity
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from bench.errors import UserError
 from bench.features import Features
-from bench.metrics import METRICS, kid, score
-from bench.metrics.images import reconstruction_mse, smoothness
-
-
-@dataclasses.dataclass
-class StubExtractor:
-    """What `score` reads of an extractor."""
-
-    name: str = "stub"
-    side: int = 16
-    width: int = 4
-    weights_hash: str = "ab" * 32
-    label: str = "stub, 16 px"
-
-
-def features(x, classes=3):
-    x = torch.as_tensor(np.asarray(x), dtype=torch.float32)
-    return Features(x, torch.zeros(len(x), classes))
-
-
-def logits(x):
-    x = torch.as_tensor(x, dtype=torch.float32)
-    return Features(torch.zeros(len(x), 4), x)
-
-
-def gaussian(n, mean, covariance, seed):
-    """Features whose sample mean and covariance are exactly these."""
-    x = np.random.default_rng(seed).standard_normal((n, len(mean)))
-    x -= x.mean(0)
-    white = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
-    return features(white @ np.linalg.cholesky(np.asarray(covariance, dtype=float)).T + np.asarray(mean))
-
-
-def value(name, real, generated, seed=0):
-    return METRICS[name].function(real, generated, seed=seed).value
-
-
-def random_features(n, width=4, classes=5, seed=0, shift=0.0):
-    draw = torch.Generator().manual_seed(seed)
-    return Features(
-        torch.randn(n, width, generator=draw) + shift, torch.randn(n, classes, generator=draw).mul(2) + shift
-    )
-
-
-# Frechet distance
-
-
-def test_frechet_distance_of_axis_aligned_gaussians_is_the_closed_form():
-    a = gaussian(50, [0, 0, 0], np.diag([1.0, 4.0, 9.0]), seed=1)
-    b = gaussian(70, [1, -2, 3], np.diag([4.0, 4.0, 1.0]), seed=2)
-    assert value("FD", a, b) == pytest.approx((1 + 4 + 9) + (1 + 0 + 4), rel=1e-5)
-
-
-def test_frechet_distance_of_correlated_gaussians_is_the_closed_form():
-    c1, c2 = np.array([[2.0, 0.9], [0.9, 1.0]]), np.array([[1.0, -0.6], [-0.6, 3.0]])
-    expected = np.trace(c1 + c2 - 2 * scipy.linalg.sqrtm(c1 @ c2).real) + 0.25
-    assert value("FD", gaussian(40, [0, 0], c1, 3), gaussian(40, [0.5, 0], c2, 4)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_frechet_distance_of_equal_sets_is_zero_and_it_is_symmetric():
-    a, b = random_features(60, seed=1), random_features(80, seed=2, shift=0.3)
-    assert value("FD", a, a) == pytest.approx(0, abs=1e-9)
-    assert value("FD", a, b) == pytest.approx(value("FD", b, a), rel=1e-9)
-    assert value("FD", a, b) > 0.1
-
-
-def test_frechet_distance_keeps_float64_where_float32_means_would_drown():
-    a = features(np.full((4096, 2), 4096.0) + np.random.default_rng(0).choice([-1, 1], (4096, 2)) * 2.0**-10)
-    b = features(a.features.numpy() + 2.0**-9)
-    assert value("FD", a, b) == pytest.approx(2 * 2.0**-18, rel=1e-3)
-
-
-def test_frechet_distance_of_rank_one_sets_is_the_closed_form():
-    u, v = np.array([1.0, 2.0, 0.0, -1.0]), np.array([0.5, -1.0, 3.0, 1.0])
-    expected = 2 * u @ u + 2 * v @ v - 4 * abs(u @ v) + 4  # two points +-u have the covariance 2 u u'
-    assert value("FD", features([u, -u]), features(np.stack([v, -v]) + 1)) == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("real", "generated", "width"), [(9, 30, 12), (30, 9, 12), (6, 7, 12), (12, 12, 12), (40, 40, 12)]
-)
-def test_frechet_distance_is_torch_fidelitys_at_any_rank(real, generated, width):
-    a, b = random_features(real, width, seed=1), random_features(generated, width, seed=2, shift=0.4)
-    one, two = (fid_features_to_statistics(f.features.double()) for f in (a, b))
-    expected = fid_statistics_to_metric(one, two, verbose=False)["frechet_inception_distance"]
-    assert value("FD", a, b) == pytest.approx(expected, rel=1e-5)
-    assert value("FD", a, a) == pytest.approx(0, abs=1e-9)
-
-
-# KID
-
-
-def unbiased_mmd(x, y):
-    """The unbiased estimate with explicit sums over pairs."""
-
-    def kernel(a, b):
-        return (a @ b.T / a.shape[1] + 1) ** 3
-
-    n, m = len(x), len(y)
-    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
-    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
-    return within - 2 * xy.mean()
-
-
-def test_kid_of_one_full_subset_is_the_unbiased_mmd():
-    x, y = random_features(2, seed=1), random_features(2, seed=2, shift=1.0)
-    result = METRICS["KID"].function(x, y, seed=0)
-    assert result.value == pytest.approx(
-        unbiased_mmd(x.features.double().numpy(), y.features.double().numpy()), rel=1e-9
-    )
-    assert result.spread is None  # two images have one subset: no deviation to speak of
-
-
-def test_kid_averages_subsets_around_the_full_estimate():
-    x, y = random_features(300, seed=1), random_features(300, seed=2, shift=0.5)
-    result = METRICS["KID"].function(x, y, seed=0)
-    full = unbiased_mmd(x.features.double().numpy(), y.features.double().numpy())
-    assert result.details["spread_of"] == "100 subsets of 150"
-    assert 0 < result.spread < full
-    assert abs(result.value - full) < 4 * result.spread / math.sqrt(100)
-
-
-@pytest.mark.parametrize(("real", "generated", "size"), [(3, 3, 2), (40, 90, 20), (90, 40, 20), (2100, 2050, 1000)])
-def test_kid_subsets_hold_at_most_half_of_the_smaller_set(monkeypatch, real, generated, size):
-    monkeypatch.setattr(kid, "SUBSETS", 3)
-    result = METRICS["KID"].function(random_features(real, seed=1), random_features(generated, seed=2), seed=0)
-    assert result.details["spread_of"] == f"3 subsets of {size}"
-    assert result.spread > 0
-
-
-def test_kid_of_draws_from_one_distribution_is_on_both_sides_of_zero():
-    values = [value("KID", random_features(40, seed=2 * s), random_features(40, seed=2 * s + 1)) for s in range(12)]
-    assert min(values) < 0 < max(values)
-
+from bench.metrics import ImageSets, merge, score
+from tests.feature_sets import StubExtractor, logits, random_features, result, value
 
 # Inception Score
 
@@ -159,10 +23,10 @@ def test_inception_score_of_certain_and_even_predictions_is_the_number_of_classe
 
 @pytest.mark.parametrize("row", [[0.0, 0.0, 0.0], [9.0, -3.0, 1.0]])
 def test_inception_score_of_constant_predictions_is_one(row):
-    result = METRICS["IS"].function(logits(torch.eye(3)), logits([row] * 200), seed=0)
-    assert result.value == pytest.approx(1, abs=1e-9)
-    assert result.spread == pytest.approx(0, abs=1e-9)
-    assert result.details["spread_of"] == "10 splits of 20"
+    constant = result("IS", logits(torch.eye(3)), logits([row] * 200))
+    assert constant.value == pytest.approx(1, abs=1e-9)
+    assert constant.spread == pytest.approx(0, abs=1e-9)
+    assert constant.details["spread_of"] == "10 splits of 20"
 
 
 def test_inception_score_shuffles_before_it_splits():
@@ -171,8 +35,8 @@ def test_inception_score_shuffles_before_it_splits():
 
 
 def test_few_images_are_one_split_without_a_spread():
-    result = METRICS["IS"].function(random_features(99), random_features(99), seed=0)
-    assert (result.spread, result.details["spread_of"]) == (None, "1 split of 99")
+    few = result("IS", random_features(99), random_features(99))
+    assert (few.spread, few.details["spread_of"]) == (None, "1 split of 99")
 
 
 def test_inception_score_looks_at_the_generated_images_alone():
@@ -184,16 +48,30 @@ def test_inception_score_looks_at_the_generated_images_alone():
 # The rows
 
 
+def rows_of(real, generated, extractor=None, *, seed=0, held_out=None, **options):
+    return score(ImageSets(real, generated, held_out), extractor or StubExtractor(), seed=seed, **options)
+
+
 def test_scores_are_functions_of_the_seed_alone():
     a, b = random_features(200, seed=1), random_features(200, seed=2)
-    first = score(a, b, StubExtractor(), seed=7)
+    first = rows_of(a, b, seed=7)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    assert score(a, b, StubExtractor(), seed=7) == first
+    assert rows_of(a, b, seed=7) == first
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
-    other = score(a, b, StubExtractor(), seed=2**40 + 8)  # larger than NumPy's seeds
-    assert other[0]["value"] == first[0]["value"]
-    assert all(o["value"] != f["value"] for o, f in zip(other[1:], first[1:], strict=True))
+    other = rows_of(a, b, seed=2**40 + 8)  # larger than NumPy's seeds
+    drawn = {row["name"] for row, again in zip(first, other, strict=True) if row["value"] != again["value"]}
+    assert drawn == {"FD infinity", "KID", "IS"}
+    assert other[0]["interval"] != first[0]["interval"]
+
+
+def test_what_is_kept_of_the_real_images_changes_no_score():
+    real, held_out = random_features(150, seed=1), random_features(90, seed=2)
+    first = ImageSets(real, random_features(120, seed=3), held_out)
+    score(first, StubExtractor(), seed=0)
+    other = random_features(120, seed=4, shift=0.5)
+    again = score(first.with_generated(other), StubExtractor(), seed=0)
+    assert again == rows_of(real, other, held_out=held_out)
 
 
 class PixelSums(torch_fidelity.FeatureExtractorBase):
@@ -232,12 +110,13 @@ class Plain(torch.utils.data.Dataset):
         return self.images[i]
 
 
-@pytest.mark.parametrize("n", [40, 12])  # more images than the 16 features, and fewer
-def test_scores_are_those_of_torch_fidelity_from_the_same_images(n):
+@pytest.mark.parametrize(("n", "side"), [(80, 8), (70, 18)])  # more images than the 16 features, and fewer than 81
+def test_scores_are_those_of_torch_fidelity_from_the_same_images(n, side):
     draw = torch.Generator().manual_seed(3)
-    real, generated = (torch.randint(0, high, (n, 3, 8, 8), generator=draw).byte() for high in (256, 200))
+    real, generated = (torch.randint(0, high, (n, 3, side, side), generator=draw).byte() for high in (256, 200))
     extractor = PixelSums("pixel-sums", ["wide", "classes"])
-    rows = score(Features(*extractor(real)), Features(*extractor(generated)), StubExtractor(width=16), seed=11)
+    sets = Features(*extractor(real)), Features(*extractor(generated))
+    rows = {row["name"]: row for row in rows_of(*sets, StubExtractor(width=side * side // 4), seed=11)}
     with torch.random.fork_rng(devices=[]):
         expected = torch_fidelity.calculate_metrics(
             input1=Plain(generated),
@@ -247,6 +126,8 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n):
             fid=True,
             kid=True,
             isc=True,
+            prc=True,
+            prc_neighborhood=5,
             kid_subset_size=n // 2,
             isc_splits=1,
             rng_seed=11,
@@ -254,33 +135,60 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n):
             save_cpu_ram=True,
             verbose=False,
         )
-    names = ["frechet_inception_distance", "kernel_inception_distance_mean", "inception_score_mean"]
-    assert [r["value"] for r in rows] == pytest.approx([expected[n] for n in names], rel=1e-5)
-    assert rows[1]["spread"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-5)
-    assert rows[2]["value"] > 1.05
+    theirs = {
+        "FD": "frechet_inception_distance",
+        "KID": "kernel_inception_distance_mean",
+        "IS": "inception_score_mean",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    assert {name: rows[name]["value"] for name in theirs} == pytest.approx(
+        {name: expected[key] for name, key in theirs.items()}, rel=1e-6
+    )
+    assert rows["KID"]["spread"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-5)  # of float32
+    assert rows["IS"]["value"] > 1.05
+
+
+ROWS = ["FD", "FD infinity", "KID", "IS", "precision", "recall", "density", "coverage", "copying"]
 
 
 def test_rows_name_extractor_sizes_and_counts_and_are_json():
-    rows = score(random_features(20, seed=1), random_features(30, seed=2), StubExtractor(), seed=0)
+    rows = rows_of(random_features(20, seed=1), random_features(30, seed=2), held_out=random_features(10, seed=3))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
-    assert [r["name"] for r in rows] == ["FD", "KID", "IS"]
-    assert [r["label"] for r in rows] == ["FD(stub)", "KID(stub)", "IS(stub)"]
-    assert [r["better"] for r in rows] == ["lower", "lower", "higher"]
+    assert [r["name"] for r in rows] == ROWS
+    assert [r["label"] for r in rows] == [f"{name}(stub)" for name in ROWS]
+    assert [r["better"] for r in rows] == [*["lower"] * 3, *["higher"] * 5, "none"]
     for row in rows:
+        assert row["group"] == "samples"
         assert (row["extractor"], row["resize"], row["weights_hash"]) == ("stub", 16, "ab" * 32)
         assert (row["n_real"], row["n_generated"]) == (20, 30)
+        low, high = row["interval"]
+        assert low <= row["value"] <= high
+        assert row["interval_of"] == "bootstrap, 1000 resamples"
+
+
+def test_rows_can_go_without_intervals():
+    sets = random_features(20, seed=1), random_features(30, seed=2)
+    rows = rows_of(*sets, intervals=False)
+    assert {(row["interval"], row["interval_of"]) for row in rows} == {(None, "")}
+    assert [row["value"] for row in rows] == [row["value"] for row in rows_of(*sets)]
+
+
+def test_metrics_that_the_sets_do_not_allow_are_left_out():
+    names = [r["name"] for r in rows_of(random_features(70, 40), random_features(79, 40), StubExtractor(width=40))]
+    assert names == [name for name in ROWS if name not in ("FD infinity", "copying")]
 
 
 @pytest.mark.parametrize(
     ("extractor", "labels"),
     [
-        ("inception", ["FID", "KID", "IS"]),
-        ("inception:1a2b3c4d", ["FD(inception:1a2b3c4d)", "KID(inception:1a2b3c4d)", "IS(inception:1a2b3c4d)"]),
+        ("inception", ["FID", "FID infinity", "KID", "IS", "precision"]),
+        ("inception:1a2b3c4d", [f"{name}(inception:1a2b3c4d)" for name in ROWS[:5]]),
     ],
 )
 def test_only_official_inception_is_called_fid(extractor, labels):
-    rows = score(random_features(20, seed=1), random_features(20, seed=2), StubExtractor(name=extractor), seed=0)
-    assert [r["label"] for r in rows] == labels
+    rows = rows_of(random_features(20, seed=1), random_features(20, seed=2), StubExtractor(name=extractor))
+    assert [r["label"] for r in rows][:5] == labels
     assert rows[0]["name"] == ("FID" if extractor == "inception" else "FD")
 
 
@@ -288,100 +196,99 @@ def test_only_official_inception_is_called_fid(extractor, labels):
     ("real", "generated", "leader"), [(7, 50, "KID"), (50, 7, "KID"), (8, 8, "FD"), (50, 50, "FD")]
 )
 def test_kid_leads_below_twice_as_many_images_as_features(real, generated, leader):
-    rows = score(random_features(real, seed=1), random_features(generated, seed=2), StubExtractor(), seed=0)
+    rows = rows_of(random_features(real, seed=1), random_features(generated, seed=2))
     assert [r["name"] for r in rows if r["lead"]] == [leader]
-    assert ("biased upward" in rows[0]["note"]) == ("leads" in rows[1]["note"]) == (leader == "KID")
+    notes = {r["name"]: r["note"] for r in rows}
+    assert ("biased upward" in notes["FD"]) == ("leads" in notes["KID"]) == (leader == "KID")
 
 
 def test_rank_deficiency_is_stated():
-    rows = score(random_features(4, seed=1), random_features(9, seed=2), StubExtractor(), seed=0)
+    rows = rows_of(random_features(70, 70, seed=1), random_features(90, 70, seed=2), StubExtractor(width=70))
     assert "rank-deficient" in rows[0]["note"]
-    assert "4 images for 4 features" in rows[0]["note"]
+    assert "70 images for 70 features" in rows[0]["note"]
 
 
-@pytest.mark.parametrize("which", ["features", "logits"])
-@pytest.mark.parametrize("side", ["real", "generated"])
-def test_features_that_are_not_finite_name_the_image(which, side):
-    sets = {"real": random_features(9, seed=1), "generated": random_features(9, seed=2)}
-    getattr(sets[side], which)[5, 1] = float("nan")
-    with pytest.raises(UserError, match=f"{side} features are not finite for image 5 ") as caught:
-        score(sets["real"], sets["generated"], StubExtractor(), seed=0)
+def test_too_few_images_for_the_features_offer_a_narrower_layer():
+    sets = random_features(40, 70, seed=1), random_features(90, 70, seed=2)
+    with pytest.raises(UserError, match=r"40 images for 70 features: .*; take more images$"):
+        rows_of(*sets, StubExtractor(width=70))
+    narrow = StubExtractor(width=70)
+    narrow.narrower = ("stub/24", "stub/8")
+    with pytest.raises(UserError, match=r"; take more images, or a narrower layer: stub/24, stub/8$") as caught:
+        rows_of(*sets, narrow)
     assert "\n" not in str(caught.value)
 
 
-def test_one_image_is_refused():
-    with pytest.raises(UserError, match=r"1 generated images.*at least 2"):
-        score(random_features(9), random_features(1), StubExtractor(), seed=0)
+@pytest.mark.parametrize("which", ["features", "logits"])
+@pytest.mark.parametrize("side", ["real", "generated", "held-out"])
+def test_features_that_are_not_finite_name_the_image(which, side):
+    sets = {name: random_features(9, seed=1) for name in ("real", "generated", "held-out")}
+    getattr(sets[side], which)[5, 1] = float("nan")
+    with pytest.raises(UserError, match=f"{side} features are not finite for image 5 ") as caught:
+        rows_of(sets["real"], sets["generated"], held_out=sets["held-out"])
+    assert "\n" not in str(caught.value)
+
+
+def test_fewer_images_than_neighbours_are_refused():
+    with pytest.raises(UserError, match=r"5 generated images.*at least 6"):
+        rows_of(random_features(9), random_features(5))
+    assert rows_of(random_features(6), random_features(6, seed=1))
 
 
 def test_features_of_another_extractor_are_refused():
     with pytest.raises(ValueError, match="generated features are 6 wide"):
-        score(random_features(9), random_features(9, width=6), StubExtractor(), seed=0)
+        rows_of(random_features(9), random_features(9, width=6))
 
 
-# Images
+# Merging evaluation seeds
 
 
-def test_reconstruction_error_is_per_pixel_and_image():
-    x = torch.linspace(-1, 1, 48).view(3, 1, 4, 4)
-    y = x + torch.tensor([0.0, 0.5, -2.0]).view(3, 1, 1, 1)
-    assert reconstruction_mse(x, y).tolist() == pytest.approx([0, 0.25, 4], abs=1e-6)
+def merged(**changes):
+    """Two evaluation seeds, of which the second has `changes` in its last entry."""
+    first = rows_of(random_features(60, seed=1), random_features(50, seed=2), seed=0)
+    second = rows_of(random_features(60, seed=1), random_features(50, seed=3), seed=1)
+    second[-1] |= changes
+    return first, second, merge([first, second])
 
 
-def test_reconstruction_error_refuses_what_would_broadcast_or_hide():
-    x = torch.zeros(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="of one shape"):
-        reconstruction_mse(x, torch.zeros(2, 1, 4, 4))
-    bad = x.clone()
-    bad[1, 0, 0, 0] = float("inf")
-    with pytest.raises(ValueError, match="reconstruction 1 "):
-        reconstruction_mse(x, bad)
+def test_evaluation_seeds_are_averaged_and_kept():
+    first, second, rows = merged()
+    assert [r["name"] for r in rows] == [r["name"] for r in first]
+    for a, b, row in zip(first, second, rows, strict=True):
+        assert row["per_seed"] == [a["value"], b["value"]]
+        assert row["value"] == pytest.approx((a["value"] + b["value"]) / 2)
+        assert row["interval"] == a["interval"]
+        assert row["spread"] == (None if a["spread"] is None else pytest.approx((a["spread"] + b["spread"]) / 2))
+        assert {**row, "value": 0, "spread": 0, "per_seed": 0} == {**a, "value": 0, "spread": 0, "per_seed": 0}
+        assert "per_seed" not in a
 
 
-def path(points):
-    """(points, 2) coordinates as one pair's path of 1x1 images with two channels."""
-    return torch.as_tensor(np.asarray(points), dtype=torch.float64)[None, :, :, None, None]
+def test_one_seed_merges_to_itself():
+    first, _, _ = merged()
+    assert merge([first]) == [row | {"per_seed": [row["value"]]} for row in first]
 
 
-def test_a_straight_even_line_is_perfectly_smooth():
-    t = np.linspace(0, 1, 9)[:, None]
-    result = smoothness(path(t * [0.5, -0.25]))
-    assert result["length ratio"] == pytest.approx(1, abs=1e-12)
-    assert result["largest step"] == pytest.approx(1, abs=1e-12)
-    assert (result["pairs"], result["points"], result["degenerate pairs"]) == (1, 9, 0)
-    assert result["length ratio sd"] is None
+def test_entries_of_other_groups_need_no_extractor():
+    entry = {"name": "MSE", "label": "MSE", "group": "reconstruction", "value": 0.5, "better": "lower", "n": 9}
+    (row,) = merge([[entry], [entry | {"value": 0.7}]])
+    assert (row["value"], row["per_seed"], row["spread"]) == (pytest.approx(0.6), [0.5, 0.7], None)
+    assert (row["interval"], row["interval_of"]) == (None, "")
 
 
-def test_a_semicircle_is_half_pi_times_as_long_as_its_diameter():
-    angle = np.linspace(0, np.pi, 201)
-    result = smoothness(path(np.stack([np.cos(angle), np.sin(angle)], 1)))
-    assert result["length ratio"] == pytest.approx(np.pi / 2, rel=1e-4)
-    assert result["largest step"] == pytest.approx(1, rel=1e-6)
+@pytest.mark.parametrize(
+    ("key", "other"), [("n_generated", 51), ("n_real", 61), ("label", "x"), ("extractor", "x"), ("resize", 8), ("n", 3)]
+)
+def test_what_differs_between_evaluation_seeds_is_refused_not_averaged(key, other):
+    with pytest.raises(UserError, match=rf"^coverage: {key} is .* and {other!r} for another") as caught:
+        merged(**{key: other})
+    assert "\n" not in str(caught.value)
 
 
-def test_a_jump_has_a_largest_step_of_all_steps():
-    result = smoothness(path([[0, 0]] * 4 + [[1, 0]]))
-    assert (result["length ratio"], result["largest step"]) == (1, 4)
-
-
-def test_pairs_are_averaged_and_closed_paths_counted_but_left_out():
-    straight, detour = path([[0, 0], [1, 0], [2, 0]]), path([[0, 0], [0, 1.5], [2, 1.5]])
-    closed = path([[0, 0], [1, 0], [0, 0]])
-    result = smoothness(torch.cat([straight, detour, closed]))
-    ratios = [1, 3.5 / 2.5]
-    assert result["length ratio"] == pytest.approx(np.mean(ratios))
-    assert result["length ratio sd"] == pytest.approx(np.std(ratios, ddof=1))
-    assert result["largest step"] == pytest.approx((1 + 2 / 1.75) / 2)
-    assert (result["pairs"], result["degenerate pairs"]) == (3, 1)
-
-
-def test_only_closed_paths_have_no_values():
-    result = smoothness(path([[0, 0], [0, 0]]))
-    assert (result["length ratio"], result["largest step"], result["degenerate pairs"]) == (None, None, 1)
-    json.dumps(result, allow_nan=False)
-
-
-@pytest.mark.parametrize("shape", [(2, 1, 3, 4, 4), (0, 5, 3, 4, 4), (5, 3, 4, 4)])
-def test_paths_of_a_wrong_shape_are_refused(shape):
-    with pytest.raises(ValueError, match="paths are"):
-        smoothness(torch.zeros(shape))
+def test_an_entry_that_one_seed_lacks_is_refused():
+    first, second, _ = merged()
+    with pytest.raises(UserError, match=r"evaluation seed 2 of 2 .* 'FD'"):
+        merge([first, second[1:]])
+    with pytest.raises(ValueError, match="no evaluation seeds"):
+        merge([])
+    with pytest.raises(ValueError, match="occur twice"):
+        merge([first + first])

@@ -9,54 +9,78 @@ import math
 from typing import Any
 
 from bench.errors import UserError
-from bench.features import FeatureExtractor, Features, require_finite
-from bench.metrics import frechet, inception_score, kid
-from bench.metrics.base import Metric, Score
+from bench.features import FeatureExtractor, require_finite
+from bench.metrics import bootstrap, copying, coverage, frechet, frechet_infinity, inception_score, kid
+from bench.metrics.base import ImageSets, Metric, Score, TooFewImagesError
+from bench.metrics.merging import merge
 
-__all__ = ["METRICS", "Metric", "Score", "score"]
+__all__ = ["METRICS", "ImageSets", "Metric", "Score", "merge", "score"]
+
+FEWEST = 6  # images in a set: five nearest neighbours and the image itself
 
 METRICS: dict[str, Metric] = {
     "FD": frechet.METRIC,
+    "FD infinity": frechet_infinity.METRIC,
     "KID": kid.METRIC,
     "IS": inception_score.METRIC,
+    "precision": coverage.PRECISION,
+    "recall": coverage.RECALL,
+    "density": coverage.DENSITY,
+    "coverage": coverage.COVERAGE,
+    "copying": copying.METRIC,
 }
 
 
-def score(real: Features, generated: Features, extractor: FeatureExtractor, *, seed: int) -> list[dict[str, Any]]:
-    """Every metric of `METRICS` for `generated` against `real`: one JSON-able dict each, in the table's order.
+def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals: bool = True) -> list[dict[str, Any]]:
+    """Every metric of `METRICS` for `sets.generated` against `sets.real`: one JSON-able dict each, in table order.
 
-    Keys: name ("FID" for official Inception, "FD" otherwise; "KID"; "IS"), label (the column's title), value, spread
-    (standard deviation over subsets or splits, or None), spread_of, better, extractor, resize (pixels), weights_hash,
+    Keys: name ("FID" for official Inception, "FD" otherwise; "KID"; ...), label (a column's title), group ("samples"),
+    value, spread (standard deviation over subsets or splits, or None), spread_of, interval (95 % bootstrap interval
+    [low, high] over the generated images, or None), interval_of, better, extractor, resize (pixels), weights_hash,
     n_real, n_generated, lead (True for the one that a table leads with), note (what a reader should know, or "").
-    `real` comes first: the Inception Score looks at `generated` alone.
-    Raises UserError: fewer than two images in a set, features that are not finite (which image); ValueError: widths
+    `intervals=False` leaves the intervals out and saves their time. "copying" is left out without
+    `sets.held_out`, "FD infinity" with fewer than twice as many generated images as features.
+    Entries of several evaluation seeds become one by `merge`.
+    Raises UserError: too few images (which remedy), features that are not finite (which image); ValueError: widths
     that are not the extractor's.
     """
-    _check(real, generated, extractor)
-    leader = _leader(real, generated, extractor)
-    rows = []
-    for name, metric in METRICS.items():
-        result = metric.function(real, generated, seed=seed)
+    _check(sets, extractor)
+    try:
+        results = {name: metric.function(sets, seed=seed) for name, metric in METRICS.items()}
+    except TooFewImagesError as few:
+        raise UserError(f"{few}; {_remedy(extractor)}") from None
+    found = {name: result for name, result in results.items() if result is not None}
+    for name, result in found.items():
         if not math.isfinite(result.value):
             raise ValueError(f"{name} is {result.value} although all features are finite: their scale is out of range")
-        rows.append(
-            {
-                "name": "FID" if _is_fid(name, extractor) else name,
-                "label": _label(name, extractor),
-                "value": float(result.value),
-                "spread": None if result.spread is None else float(result.spread),
-                "spread_of": result.details.get("spread_of", ""),
-                "better": metric.better,
-                "extractor": extractor.name,
-                "resize": extractor.side,
-                "weights_hash": extractor.weights_hash,
-                "n_real": len(real),
-                "n_generated": len(generated),
-                "lead": name == leader,
-                "note": _note(name, result, leader),
-            }
-        )
-    return rows
+    bounds = bootstrap.intervals(list(found.values()), seed=seed) if intervals else [None] * len(found)
+    leader = _leader(sets, extractor)
+    return [
+        {
+            "name": "FID" if _is_fid(name, extractor) else name,
+            "label": _label(name, extractor),
+            "group": "samples",
+            "value": float(result.value),
+            "spread": None if result.spread is None else float(result.spread),
+            "spread_of": result.details.get("spread_of", ""),
+            "interval": None if interval is None else list(interval),
+            "interval_of": "" if interval is None else bootstrap.INTERVAL_OF,
+            "better": METRICS[name].better,
+            "extractor": extractor.name,
+            "resize": extractor.side,
+            "weights_hash": extractor.weights_hash,
+            "n_real": len(sets.real),
+            "n_generated": len(sets.generated),
+            "lead": name == leader,
+            "note": _note(name, result, leader),
+        }
+        for (name, result), interval in zip(found.items(), bounds, strict=True)
+    ]
+
+
+def _remedy(extractor: FeatureExtractor) -> str:
+    narrower = getattr(extractor, "narrower", ())
+    return f"take more images, or a narrower layer: {', '.join(narrower)}" if narrower else "take more images"
 
 
 def _is_fid(name: str, extractor: FeatureExtractor) -> bool:
@@ -66,12 +90,13 @@ def _is_fid(name: str, extractor: FeatureExtractor) -> bool:
 def _label(name: str, extractor: FeatureExtractor) -> str:
     if _is_fid(name, extractor):
         return "FID"
+    name = name.replace("FD", "FID") if extractor.name == "inception" else name
     return name if extractor.name == "inception" else f"{name}({extractor.name})"
 
 
-def _leader(real: Features, generated: Features, extractor: FeatureExtractor) -> str:
+def _leader(sets: ImageSets, extractor: FeatureExtractor) -> str:
     """KID where images are too few for a Frechet distance: its bias there can exceed what models differ by."""
-    return "KID" if min(len(real), len(generated)) < 2 * extractor.width else "FD"
+    return "KID" if min(len(sets.real), len(sets.generated)) < 2 * extractor.width else "FD"
 
 
 def _note(name: str, result: Score, leader: str) -> str:
@@ -81,10 +106,13 @@ def _note(name: str, result: Score, leader: str) -> str:
     return "; ".join(notes)
 
 
-def _check(real: Features, generated: Features, extractor: FeatureExtractor) -> None:
-    for what, features in (("real", real), ("generated", generated)):
-        if len(features) < 2:
-            raise UserError(f"{len(features)} {what} images: a score needs at least 2 of each; take more images")
+def _check(sets: ImageSets, extractor: FeatureExtractor) -> None:
+    named = {"real": sets.real, "generated": sets.generated, "held-out": sets.held_out}
+    for what, features in named.items():
+        if features is None:
+            continue
+        if len(features) < FEWEST:
+            raise UserError(f"{len(features)} {what} images: a score needs at least {FEWEST} of each; take more images")
         if features.features.shape[1] != extractor.width:
             raise ValueError(
                 f"{what} features are {features.features.shape[1]} wide, those of {extractor.name} {extractor.width}"

@@ -1,11 +1,40 @@
-"""What a metric is: a pure function of two sets of features, and the words that a table needs about it."""
+"""What a metric is: a pure function of sets of features, and the words that a table needs about it."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
+from torch import Tensor
+
+from bench.errors import UserError
 from bench.features import Features
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageSets:
+    """The features that one score is made of; nothing in it changes but its memory of work already done."""
+
+    real: Features  # training images
+    generated: Features
+    held_out: Features | None = None  # real images that the model has not seen: for "copying"
+    _of_real: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _own: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def with_generated(self, generated: Features) -> ImageSets:
+        """Other generated images against the same real ones: what was computed of the real ones alone is kept."""
+        return dataclasses.replace(self, generated=generated)
+
+    def once(self, key: str, make: Callable[[], T], *, real_alone: bool = False) -> T:
+        """`make()`, computed at the first call; `real_alone`: it reads nothing of `generated`."""
+        memory = self._of_real if real_alone else self._own
+        if key not in memory:
+            memory[key] = make()
+        return memory[key]
 
 
 @dataclass(frozen=True)
@@ -15,12 +44,16 @@ class Score:
     value: float
     spread: float | None = None  # standard deviation over the subsets or splits, of which `value` is the mean
     details: dict[str, str] = field(default_factory=dict)  # "spread_of": "100 subsets of 1000"; "note": a caveat
+    # What each generated image adds, (n_generated,) float64: to first order, the score of resampled images is `value`
+    # plus the mean effect of those drawn. None: no interval. A function, since it may cost more than the value.
+    effects: Callable[[], Tensor] | None = None
+    noise: float = 0.0  # standard deviation of `value` given the images: subsets drawn at random, error of a fit
 
 
 class MetricFunction(Protocol):
-    """(real, generated, seed) -> score. Draws, if any, are a function of `seed` alone."""
+    """(sets, seed) -> score, or None where the sets do not allow one. Draws, if any, are a function of `seed` alone."""
 
-    def __call__(self, real: Features, generated: Features, *, seed: int) -> Score: ...
+    def __call__(self, sets: ImageSets, *, seed: int) -> Score | None: ...
 
 
 @dataclass(frozen=True)
@@ -28,9 +61,13 @@ class Metric:
     """One column of a table."""
 
     name: str  # "FD", "KID", "IS"
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "none"]  # "none": a description, by which nothing is ranked
     function: MetricFunction
     source: str  # the paper
+
+
+class TooFewImagesError(UserError):
+    """Fewer images than a metric can do with; `score` adds the remedy, which depends on the extractor."""
 
 
 def numpy_seed(seed: int) -> int:

@@ -2,28 +2,138 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-from bench.features import Features
-from bench.metrics.base import Metric, Score
+from bench.metrics.base import ImageSets, Metric, Score, TooFewImagesError
+
+FEWEST = 64  # images for a distance at deficient rank; with more images than features there is no such bound
+_ROWS = 4096
 
 
-def frechet_distance(real: Features, generated: Features, *, seed: int = 0) -> Score:
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and scatter of features, in float64: all that a Frechet distance needs, whatever their number."""
+
+    n: int
+    mean: Tensor  # (width,)
+    scatter: Tensor  # (width, width), the sum of (x - mean)(x - mean)'
+
+    @classmethod
+    def of(cls, features: Tensor) -> Moments:
+        """Of features (n, width), n >= 1, in float64 whatever their type."""
+        total = cls._of_part(features[:_ROWS])
+        for part in features[_ROWS:].split(_ROWS) if len(features) > _ROWS else ():
+            total = total.merged(cls._of_part(part))
+        return total
+
+    def merged(self, other: Moments) -> Moments:
+        """Those of both sets together. Chan, Golub and LeVeque 1983."""
+        n, gap = self.n + other.n, other.mean - self.mean
+        scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.n * other.n / n)
+        return Moments(n, self.mean + gap * (other.n / n), scatter)
+
+    @property
+    def covariance(self) -> Tensor:
+        """(width, width), with the divisor n - 1."""
+        return self.scatter / (self.n - 1)
+
+    @classmethod
+    def _of_part(cls, x: Tensor) -> Moments:
+        if x.ndim != 2 or not len(x):
+            raise ValueError(f"features are {tuple(x.shape)}: they must be (n, width) with one image or more")
+        x = x.double()
+        mean = x.mean(0)
+        x = x - mean
+        return cls(len(x), mean, x.T @ x)
+
+
+def frechet_of_moments(one: Moments, two: Moments) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as torch-fidelity computes it. Raises ValueError: n below 2."""
+    if min(one.n, two.n) < 2:
+        raise ValueError(f"moments of {min(one.n, two.n)} image have no covariance")
+    first, second = ({"mu": m.mean.numpy(), "sigma": m.covariance.numpy()} for m in (one, two))
+    return fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID]
+
+
+def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Score:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features' means and covariances, in float64.
 
     Range [0, inf), 0 for equal sets up to rounding (which may fall just below 0); symmetric; nothing is drawn.
     Biased: its expectation falls as either set grows, and with no more images than features the covariances have no
     full rank. Heusel et al. 2017 (arXiv 1706.08500), eq. 6. With more images than features it is torch-fidelity's
     number; with fewer, an equal one that is exact at deficient rank and takes a fraction of the time.
+    Raises TooFewImagesError, a UserError: fewer than 64 images and no more than features.
     """
-    x, y = generated.features.double(), real.features.double()  # float32 would sum the means in float32
-    note = _note(min(len(x), len(y)), x.shape[1])
-    if min(len(x), len(y)) <= x.shape[1]:
-        return Score(_of_few(x, y), details=note)
-    one, two = fid_features_to_statistics(x), fid_features_to_statistics(y)
-    return Score(fid_statistics_to_metric(one, two, verbose=False)[KEY_METRIC_FID], details=note)
+    x, y = sets.generated.features, sets.real.features
+    n, width = min(len(x), len(y)), x.shape[1]
+    if n <= width and n < FEWEST:
+        raise TooFewImagesError(
+            f"{n} images for {width} features: a Frechet distance takes at least {FEWEST} images, or more than features"
+        )
+    if n <= width:
+        value = _of_few(x.double(), y.double())
+    else:
+        of_real = sets.once("moments", lambda: Moments.of(y), real_alone=True)
+        value = frechet_of_moments(Moments.of(x), of_real)
+    return Score(value, details=_note(n, width), effects=lambda: frechet_effects(sets))
+
+
+def projected(sets: ImageSets) -> Tensor:
+    """M = X B', (n_generated, rank) float64, of the generated features X less their mean and `real_factor` B.
+
+    tr (C1 C2)^(1/2) is the sum of the singular values of M over sqrt(n - 1).
+    """
+
+    def make() -> Tensor:
+        x = sets.generated.features.double()
+        return (x - x.mean(0)) @ real_factor(sets).T
+
+    return sets.once("projected", make)
+
+
+def real_factor(sets: ImageSets) -> Tensor:
+    """B (rank, width) float64 with B'B the covariance of the real features."""
+    return sets.once("factor", lambda: _real_factor(sets), real_alone=True)
+
+
+def frechet_effects(sets: ImageSets) -> Tensor:
+    """What each generated image adds to the distance, to first order: (n_generated,) float64 with mean 0.
+
+    The derivative of the distance by the weight of an image x: |x|^2 - 2 x.m2 - x'T x with x taken from the mean and T
+    the optimal map from the one Gaussian to the other (Knott and Smith 1984).
+    """
+    return sets.once("frechet effects", lambda: _effects(sets))
+
+
+def _effects(sets: ImageSets) -> Tensor:
+    x, y = sets.generated.features.double(), sets.real.features
+    gap = x.mean(0) - y.mean(0, dtype=torch.float64)
+    x = x - x.mean(0)
+    m = projected(sets) / (len(x) - 1) ** 0.5
+    few = m.shape[0] < m.shape[1]
+    values, vectors = torch.linalg.eigh(m @ m.T if few else m.T @ m)
+    roots = values.clamp(min=0).sqrt()
+    if few:
+        cross = vectors.square() @ roots  # the diagonal of (m m')^(1/2)
+    else:
+        kept = values > 1e-12 * values[-1]
+        cross = (m @ vectors[:, kept]).square() @ (1 / roots[kept])
+    effects = x.square().sum(1) + 2 * x @ gap - cross * (len(x) - 1)
+    return effects - effects.mean()
+
+
+def _real_factor(sets: ImageSets) -> Tensor:
+    y = sets.real.features.double()
+    if len(y) <= y.shape[1]:
+        return (y - y.mean(0)) / (len(y) - 1) ** 0.5
+    moments = sets.once("moments", lambda: Moments.of(y), real_alone=True)
+    values, vectors = torch.linalg.eigh(moments.covariance)
+    kept = values > 1e-14 * values[-1]
+    return (vectors[:, kept] * values[kept].sqrt()).T.contiguous()
 
 
 def _of_few(x: Tensor, y: Tensor) -> float:

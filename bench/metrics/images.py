@@ -1,11 +1,17 @@
-"""Measures of images themselves: reconstruction error, and the smoothness of paths between images."""
+"""Measures of images against images: reconstruction error and similarity, one number for each image."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bench.errors import NotFiniteError
+
+RANGE = 2.0  # of images in [-1, 1]
+LARGEST_PSNR = 100.0  # dB: equal images would be infinitely far up, and a mean over images with them
+WINDOW = 7  # pixels: fits images of side 8, where the 11 of the SSIM paper would not
+_ROWS = 256  # images at once
 
 
 def reconstruction_mse(images: Tensor, reconstructions: Tensor) -> Tensor:
@@ -26,40 +32,40 @@ def reconstruction_mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     return errors
 
 
-def smoothness(paths: Tensor) -> dict[str, float | int | None]:
-    """How straight and how even paths of decoded images are: (pairs, points, C, H, W), points >= 2, float in [-1, 1].
+def psnr(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB, 10 log10(2^2 / MSE): (n, C, H, W) twice in [-1, 1] -> (n,).
 
-    With the steps' lengths s_k = |x_{k+1} - x_k| (Euclidean, over all pixels and channels), for each path:
-    - "length ratio": sum of s_k / |x_last - x_first|, in [1, inf); 1 is a straight line;
-    - "largest step": max s_k / mean s_k, in [1, points - 1]; 1 is an even pace, points - 1 one jump.
-    Each is the mean over pairs, with "... sd" its standard deviation (None for fewer than two pairs).
-    Paths whose endpoints are equal have no ratio: they are left out of both and counted in "degenerate pairs";
-    if all are, the values are None. "pairs" and "points" are the counts given. A path made by linear interpolation
-    of pixels scores a perfect 1: the numbers compare models along the same kind of path, they do not rank realism.
-    Raises ValueError: a wrong shape, values that are not finite.
+    The peak is the range's width, 2, so that it equals what images in [0, 1] with a peak of 1 would score. At least 0
+    for images in range; cut off at 100 dB. Raises as `reconstruction_mse`.
     """
-    if paths.ndim != 5 or len(paths) < 1 or paths.shape[1] < 2:
-        raise ValueError(
-            f"paths are {tuple(paths.shape)}: they must be (pairs, points, C, H, W) with two points or more"
-        )
-    if not torch.isfinite(paths).all():
-        raise NotFiniteError("paths hold values that are not finite")
-    x = paths.flatten(2).double()
-    steps = (x[:, 1:] - x[:, :-1]).norm(dim=2)  # (pairs, points - 1)
-    ends = (x[:, -1] - x[:, 0]).norm(dim=1)
-    proper = ends > 0
-    steps, ends = steps[proper], ends[proper]
-    return {
-        **_summary("length ratio", steps.sum(1) / ends),
-        **_summary("largest step", steps.amax(1) / steps.mean(1)),
-        "pairs": paths.shape[0],
-        "points": paths.shape[1],
-        "degenerate pairs": int((~proper).sum()),
-    }
+    return (10 * torch.log10(RANGE**2 / reconstruction_mse(images, reconstructions))).clamp(max=LARGEST_PSNR)
 
 
-def _summary(name: str, values: Tensor) -> dict[str, float | None]:
-    return {
-        name: float(values.mean()) if len(values) else None,
-        f"{name} sd": float(values.std()) if len(values) > 1 else None,
-    }
+def ssim(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Structural similarity of each image: (n, C, H, W) twice, float in [-1, 1], sides of 7 or more -> (n,) float64.
+
+    Range [-1, 1], 1 for equal images. Wang et al. 2004 (IEEE TIP 13(4), eq. 13) with K1 = 0.01 and K2 = 0.03, in
+    uniform 7x7 windows that lie wholly in the image, with sample variances (n - 1); the mean over windows and channels.
+    These are the defaults of scikit-image's `structural_similarity`; the paper's Gaussian window of 11 pixels would not
+    fit images of side 8. The images are first brought to [0, 1], range 1, since SSIM compares mean intensities by their
+    ratio: in [-1, 1], where they change sign, an image and its negative could count as similar.
+    Raises as `reconstruction_mse`, and ValueError for smaller sides.
+    """
+    reconstruction_mse(images, reconstructions)
+    if min(images.shape[2:]) < WINDOW:
+        raise ValueError(f"images are {tuple(images.shape[2:])} pixels: SSIM needs sides of {WINDOW} or more")
+    parts = zip(images.split(_ROWS), reconstructions.split(_ROWS), strict=True)
+    return torch.cat([_ssim((x.double() + 1) / 2, (y.double() + 1) / 2) for x, y in parts])
+
+
+def _ssim(x: Tensor, y: Tensor) -> Tensor:
+    def mean(values: Tensor) -> Tensor:
+        return functional.avg_pool2d(values, WINDOW, stride=1)
+
+    c1, c2 = 0.01**2, 0.03**2
+    of_samples = WINDOW**2 / (WINDOW**2 - 1)
+    mx, my = mean(x), mean(y)
+    vx, vy = of_samples * (mean(x * x) - mx * mx), of_samples * (mean(y * y) - my * my)
+    covariance = of_samples * (mean(x * y) - mx * my)
+    values = (2 * mx * my + c1) * (2 * covariance + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return values.flatten(1).mean(1)
