@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +14,14 @@ from bench import runtime
 def _process():
     """As the program runs: allocator tuned; the global random state seeded only to show that nothing uses it."""
     runtime.configure(threads=1)  # the nets are tiny, and other processes may want the cores
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's cache; all tests of a session share one."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("BENCH_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
 from bench.errors import UserError
-from bench.features.network import NetworkExtractor, chunk_size, fold_batch_norm
+from bench.features.network import NetworkExtractor, chunk_size, fold_batch_norm, known_layer
 from bench.features.weights import (
     OFFICIAL_INCEPTION,
     UnavailableError,
@@ -23,34 +23,51 @@ from bench.features.weights import (
     read_state_dict,
 )
 
+NAME = "inception"
+SIDE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
+WIDTH = 2048
+LAYERS = ("768", "192", "64")  # torch-fidelity's names, which are the widths; average-pooled
 
-def build(device: torch.device, weights: Path | None) -> NetworkExtractor:
+
+def build(
+    device: torch.device, weights: Path | None, layer: str | None = None, side: int | None = None
+) -> NetworkExtractor:
     """The extractor on `device`, its weights from the file `weights`, or the official ones from torch's hub folder.
 
-    Other weights than the official ones are accepted, but the name then carries their hash: "inception:1a2b3c4d",
-    so that no score of theirs is called FID. Raises UserError: no weights, or a wrong file.
+    `layer` is one of `LAYERS`, None for the 2048 features before the classifier. Other weights than the official ones
+    are accepted, but the name then carries their hash: "inception:1a2b3c4d", so that no score of theirs is called FID.
+    Raises UserError: no weights, or a wrong file; an unknown layer; a side other than the network's own 299.
     """
+    if layer is not None:
+        known_layer(NAME, layer, LAYERS)
+    if side not in (None, SIDE):
+        raise UserError(f"input side {side} of the extractor {NAME}: it takes {SIDE} only; drop the @{side}")
     if weights is None:
         try:
             weights, _ = inception_file()
         except UnavailableError as absent:
             raise UserError(f"no Inception weights ({absent}): {inception_remedy()}") from absent
-    network, sha256 = load(weights)
+    network, sha256 = load(weights, layer)
     fold(network)
-    official = sha256.startswith(OFFICIAL_INCEPTION)
+    name = NAME if sha256.startswith(OFFICIAL_INCEPTION) else f"{NAME}:{sha256[:8]}"
+    width = WIDTH if layer is None else int(layer)
     return NetworkExtractor(
-        name="inception" if official else f"inception:{sha256[:8]}",
-        side=FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE,
-        width=2048,
+        name=name if layer is None else f"{name}/{layer}",
+        side=SIDE,
+        width=width,
         weights_hash=sha256,
         network=network,
         device=device,
         chunk=chunk_size(device),
+        narrower=tuple(f"{NAME}/{other}" for other in LAYERS if int(other) < width),
     )
 
 
-def load(weights: Path) -> tuple[nn.Module, str]:
-    """The network as torch-fidelity runs it, uint8 (n, 3, H, W) -> (2048 features, unbiased logits); and its hash."""
+def load(weights: Path, layer: str | None = None) -> tuple[nn.Module, str]:
+    """The network as torch-fidelity runs it, uint8 (n, 3, H, W) -> (features, unbiased logits); and its hash.
+
+    The features are those of `layer`, None for the last 2048; the logits are the whole network's either way.
+    """
     state, sha256 = read_state_dict(weights, remedy=inception_remedy())
     # torch-fidelity reads its weights file in the way that can run code: it gets a clean copy from memory
     clean = io.BytesIO()
@@ -59,7 +76,7 @@ def load(weights: Path) -> tuple[nn.Module, str]:
     try:
         with torch.random.fork_rng(devices=[]):
             network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=clean
+                "inception-v3-compat", [layer or str(WIDTH), "logits_unbiased"], feature_extractor_weights_path=clean
             )
     except RuntimeError as error:
         raise mismatch(error, weights, "Inception-v3", remedy=inception_remedy()) from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bench.features import check_images
+from bench.errors import UserError
+from bench.features.extraction import check_images
 
 
 @dataclass
@@ -22,6 +24,7 @@ class NetworkExtractor:
     network: nn.Module = field(repr=False)
     device: torch.device
     chunk: int  # images that go through the network at once: bounds the memory, whatever the caller's batch
+    narrower: tuple[str, ...] = ()  # choices for `bench.features.resolve` that give fewer features, the widest first
 
     def __post_init__(self) -> None:
         self.network = self.network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -43,6 +46,14 @@ class NetworkExtractor:
 def chunk_size(device: torch.device) -> int:
     """Images at once: memory bounds it on a CPU (under 1 GB), launch overhead asks for more on a GPU."""
     return 64 if device.type == "cpu" else 256
+
+
+def known_layer(extractor: str, layer: str, layers: Iterable[str]) -> str:
+    """`layer` if it is one of `layers`; UserError otherwise."""
+    if layer not in layers:
+        choices = ", ".join(f"{extractor}/{name}" for name in layers)
+        raise UserError(f"unknown layer {layer!r} of the extractor {extractor}: take {extractor}, or one of {choices}")
+    return layer
 
 
 def fold_batch_norm(module: nn.Module, convolution: str, norm: str) -> None:

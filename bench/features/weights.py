@@ -125,8 +125,11 @@ def _inception_url() -> str:
 
 
 def _promised(name: str) -> str:
-    """The first digits of the hash that this file name promises; empty for any but the official name."""
-    return OFFICIAL_INCEPTION if name == _inception_url().rsplit("/", 1)[1] else ""
+    """The first digits of the hash that this file name promises; empty for any but the two official names."""
+    if name == _inception_url().rsplit("/", 1)[1]:
+        return OFFICIAL_INCEPTION
+    lite0 = re.fullmatch(r"efficientnet-lite0-([0-9a-f]{8})\.pth", name)
+    return lite0[1] if lite0 else ""
 
 
 def _copy(response: HTTPResponse, file: BinaryIO, title: str) -> None:
