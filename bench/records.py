@@ -1,7 +1,7 @@
 """Records: one JSON file per cell (dataset, model, training seed), written atomically, checked when read.
 
-A results folder keeps its cells under `cells/<dataset>/<model>/seed-<training seed>/`; `docs/results.md` explains every
-field. Nothing here imports torch, so tables and plots can be rebuilt on any machine.
+A results folder keeps its cells under `cells/<dataset>/<model>/seed-<training seed>/`; `bench/records_schema.py` says
+what a record holds. Nothing here imports torch, so tables and plots can be rebuilt on any machine.
 """
 
 from __future__ import annotations
@@ -16,50 +16,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import UserError
+from bench.records_schema import SCHEMA as SCHEMA
+from bench.records_schema import check, damaged
 
-SCHEMA = 1
 RECORD_NAME = "record.json"
-STATUSES = ("finished", "diverged")
-
-_NUMBER = (int, float)
-_FIELDS: dict[str, dict[str, Any]] = {  # part of the record -> required field -> type; "" is the record itself
-    "": {
-        "dataset": str,
-        "model": str,
-        "training_seed": int,
-        "evaluation_seed": int,
-        "status": str,
-        "message": str,
-        "profile": str,
-        "command": str,
-        "created": str,
-        "data": dict,
-        "config": dict,
-        "parameters": int,
-        "parameters_trained": int,
-        "network_evaluations_per_sample": _NUMBER,
-        "training": dict,
-        "metrics": list,
-        "throughput": (dict, type(None)),
-        "environment": dict,
-        "images": dict,
-    },
-    "data": {
-        "name": str,
-        "image_shape": list,
-        "train": int,
-        "held_out": int,
-        "split_seed": int,
-        "content_hash": str,
-        "notes": list,
-    },
-    "config": {"data": dict, "model": dict, "evaluation": dict},
-    "training": {"updates": int, "planned_updates": int, "batch_size": int, "seconds": _NUMBER},
-    "environment": {"device": str},
-}
-_METRIC = {"name": str, "label": str, "value": _NUMBER, "better": str}
-_THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
-_IMAGE = {"file": str, "rows": int, "columns": int}
 
 
 @dataclass(frozen=True)
@@ -97,6 +57,10 @@ class Record:
     def metric(self, name: str) -> dict[str, Any] | None:
         """The metric of that name, or None where the cell has none (a diverged run has none at all)."""
         return next((metric for metric in self.metrics if metric["name"] == name), None)
+
+    def curve(self, name: str) -> dict[str, Any] | None:
+        """The curve of that name, or None where the cell has none."""
+        return next((curve for curve in self.data["curves"] if curve["name"] == name), None)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -157,28 +121,8 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read the record {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
-        _damaged(path, f"damaged JSON ({error})")
-    if not isinstance(record, dict):
-        _damaged(path, "not a JSON object")
-    if record.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path}: schema {record.get('schema')!r}, but this version reads {SCHEMA}; "
-            "use the version of the suite that wrote it, or delete its folder and run the cell again"
-        )
-    for part, fields in _FIELDS.items():
-        _require(path, record[part] if part else record, fields, part)
-    _require_values(path, record)
-    for index, metric in enumerate(record["metrics"]):
-        _require(path, metric, _METRIC, f"metrics[{index}]")
-        if metric["better"] not in ("lower", "higher"):
-            _damaged(path, f"field metrics[{index}].better is {metric['better']!r}, not 'lower' or 'higher'")
-    if record["throughput"] is not None:
-        _require(path, record["throughput"], _THROUGHPUT, "throughput")
-    for name, image in record["images"].items():
-        _require(path, image, _IMAGE, f"images.{name}")
-        if Path(image["file"]).name != image["file"] or min(image["rows"], image["columns"]) < 1:
-            _damaged(path, f"field images.{name} does not name a file beside the record with rows and columns")
-    return record
+        damaged(path, f"damaged JSON ({error})")
+    return check(path, record)
 
 
 def read_all(root: Path) -> list[Record]:
@@ -220,28 +164,5 @@ def _shown(value: Any) -> str:
     return "not set" if value is _ABSENT else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _require(path: Path, value: Any, fields: dict[str, Any], part: str) -> None:
-    prefix = f"{part}." if part else ""
-    if not isinstance(value, dict):
-        _damaged(path, f"field {part} is not an object")
-    for name, kind in fields.items():
-        if name not in value:
-            _damaged(path, f"field {prefix}{name} is missing")
-        if not isinstance(value[name], kind) or isinstance(value[name], bool):
-            _damaged(path, f"field {prefix}{name} is {json.dumps(value[name])[:60]}, which has the wrong type")
-
-
-def _require_values(path: Path, record: dict[str, Any]) -> None:
-    if record["status"] not in STATUSES:
-        _damaged(path, f"status {record['status']!r} is none of {', '.join(STATUSES)}")
-    shape = record["data"]["image_shape"]
-    if len(shape) != 3 or not all(isinstance(side, int) for side in shape):
-        _damaged(path, f"field data.image_shape is {shape}, not [channels, height, width]")
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _damaged(path: Path, what: str) -> NoReturn:
-    raise UserError(f"{path}: {what}; delete the folder {Path(path).parent} and run the cell again")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 
 import pytest
 
-from bench import report
 from bench.errors import UserError
-from bench.records import Record
-from bench.report import numerals, tables
+from bench.records import Record, read_all
+from bench.report import csvs, numerals, tables
 from bench.report.sections import Summary, split
 from tests import fabricate
 
@@ -27,15 +25,18 @@ def in_memory(*records: dict) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
+    """The tables alone; tests/test_report_plots.py builds the whole report."""
     root = fabricate.comparison(tmp_path_factory.mktemp("results"))
-    report.build(root)
+    sections = split(read_all(root))
+    csvs.write(root, sections)
+    tables.write(root, sections)
     return root
 
 
 # --- numbers ---
 
 
-def test_table_csv_holds_mean_and_sample_standard_deviation(results):
+def test_table_csv_holds_mean_deviation_and_interval(results):
     ebm = next(
         line for line in lines_of(results / "table.csv") if (line["dataset"], line["model"]) == ("digits", "ebm")
     )
@@ -43,6 +44,12 @@ def test_table_csv_holds_mean_and_sample_standard_deviation(results):
     assert float(ebm["KID(efficientnet-lite0) mean"]) == pytest.approx(0.013, rel=1e-12)
     assert float(ebm["KID(efficientnet-lite0) std"]) == pytest.approx((26e-6 / 2) ** 0.5, rel=1e-12)
     assert ebm["KID(efficientnet-lite0) n"] == "3"
+    # the 97.5 % point of Student's t with 2 degrees of freedom is 4.30265
+    half = 4.302653 * (13e-6 / 3) ** 0.5
+    assert float(ebm["KID(efficientnet-lite0) 95% low"]) == pytest.approx(0.013 - half, rel=1e-5)
+    assert float(ebm["KID(efficientnet-lite0) 95% high"]) == pytest.approx(0.013 + half, rel=1e-5)
+    assert ebm["KID(efficientnet-lite0) interval of"] == "t interval of the mean over training seeds"
+    assert ebm["KID(efficientnet-lite0) best"] == "False"
     assert float(ebm["training seconds mean"]) == 31.0
     assert float(ebm["training seconds std"]) == 1.0
     assert ebm["KID(efficientnet-lite0) lead"] == "True"
@@ -53,7 +60,7 @@ def test_table_csv_holds_mean_and_sample_standard_deviation(results):
 def test_table_markdown_shows_the_same_numbers(results):
     text = (results / "table.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| ebm "))
-    assert "0.0130 ± 0.0036" in row  # the standard deviation is 0.00361
+    assert "0.0130 ± 0.0090" in row  # 4.303 * 0.003606 / sqrt(3) = 0.00896
     header = next(line for line in text.splitlines() if line.startswith("| model"))
     assert header.index("KID(efficientnet-lite0) ↓") < header.index("FD(efficientnet-lite0) ↓")  # the lead comes first
     assert "IS(efficientnet-lite0) ↑" in header
@@ -65,33 +72,61 @@ def test_cells_csv_has_every_cell_in_full_precision(results):
     value = next(cell for cell in cells if cell["record"] == "cells/digits/dcgan/seed-1/record.json")
     assert float(value["KID(efficientnet-lite0)"]) == 5 * 0.012
     assert [cell["status"] for cell in cells].count("diverged") == 1
+    assert value["evaluation seeds"] == "0 1"
+    each = [float(one) for one in value["KID(efficientnet-lite0) per evaluation seed"].split()]
+    assert sum(each) / 2 == pytest.approx(5 * 0.012, rel=1e-15)
+    assert each[0] < each[1]
+    assert float(value["KID(efficientnet-lite0) 95% low"]) == 5 * 0.012 - abs(5 * 0.012) / 10
+    assert value["KID(efficientnet-lite0) interval of"] == "bootstrap, 100 resamples"
+    assert "interpolation length ratio, paper path, real ends" in value
 
 
 def test_a_single_seed_stands_alone(results):
     birds = (results / "table.md").read_text(encoding="utf-8").split("## folder:my/birds")[1]
     row = next(line for line in birds.splitlines() if line.startswith("| ebm "))
-    assert " 0.01000 |" in row
+    assert r" 0.01000 \[0.00900, 0.01100\] |" in row
+    assert "over the images of the first evaluation seed (bootstrap, 100 resamples)" in birds
     assert "±" not in birds
     line = next(line for line in lines_of(results / "table.csv") if line["dataset"] == "folder:my/birds")
     assert line["KID(efficientnet-lite0) std"] == ""
+    assert float(line["KID(efficientnet-lite0) 95% low"]) == pytest.approx(0.009)
+    assert float(line["KID(efficientnet-lite0) 95% high"]) == pytest.approx(0.011)
+    assert line["KID(efficientnet-lite0) interval of"] == "bootstrap, 100 resamples"
 
 
 @pytest.mark.parametrize(
     ("summary", "expected"),
     [
-        (Summary(0.0123456, 0.00123, 3), "0.0123 ± 0.0012"),
-        (Summary(12345.6, 234.0, 3), "12,346 ± 234"),
-        (Summary(6.214, 0.05, 3), "6.214 ± 0.050"),
-        (Summary(0.5, None, 1), "0.5000"),
-        (Summary(3.2e-7, 4e-8, 2), "3.20e-07 ± 4.0e-08"),
-        (Summary(0.25, 1e-9, 3), "0.250000 ± 1e-09"),
-        (Summary(7.0, 0.0, 2), "7.000 ± 0"),
-        (Summary(-0.0002, 0.001, 3), "-0.0002 ± 0.0010"),
+        (Summary(0.0123456, None, 3, 0.00123), "0.0123 ± 0.0012"),
+        (Summary(12345.6, None, 3, 234.0), "12,346 ± 234"),
+        (Summary(6.214, None, 3, 0.05), "6.214 ± 0.050"),
+        (Summary(0.5, None, 1, None), "0.5000"),
+        (Summary(3.2e-7, None, 2, 4e-8), "3.20e-07 ± 4.0e-08"),
+        (Summary(0.25, None, 3, 1e-9), "0.250000 ± 1e-09"),
+        (Summary(7.0, None, 2, 0.0), "7.000 ± 0"),
+        (Summary(0.7, None, 3, 3e-16), "0.7000 ± 0"),
+        (Summary(-0.0002, None, 3, 0.001), "-0.0002 ± 0.0010"),
         (None, "–"),
     ],
 )
 def test_plus_minus(summary, expected):
     assert numerals.plus_minus(summary) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (0.0123456, [0.0111, 0.0136], "0.0123 [0.0111, 0.0136]"),
+        (12345.6, [12111.0, 12579.0], "12,346 [12,111, 12,579]"),
+        (-0.0002, [-0.0012, 0.0008], "-0.0002 [-0.0012, 0.0008]"),
+        (3.2e-7, [2.8e-7, 3.6e-7], "3.20e-07 [2.80e-07, 3.60e-07]"),
+        (0.5, [0.5, 0.5], "0.5000"),
+        (0.5, None, "0.5000"),
+        (0.0, [-0.01, 0.01], "0.000 [-0.010, 0.010]"),
+    ],
+)
+def test_bracketed(value, interval, expected):
+    assert numerals.bracketed(value, interval) == expected
 
 
 # --- what must be said, what must not be averaged ---
@@ -112,9 +147,11 @@ def test_the_caption_states_the_protocol(results):
     text = (results / "table.md").read_text(encoding="utf-8")
     for stated in [
         "Lead score: KID(efficientnet-lite0)",
-        "No statistical test was made",
-        "ddof = 1",
+        "half the width of the mean's 95 % t interval over the finished training seeds",
         "seeds 0, 1, 2",
+        "Nothing is bold, as no column could be tested: fewer than three seeds",
+        "evaluation seeds 0, 1 (a cell's score is the mean over them)",
+        "real, held out, 299 images against 1,498 real images; uniform noise, 1,000 images against 1,498 real images",
         "1,000 generated images against 1,498 real images, features of efficientnet-lite0 at 224 × 224 pixels",
         "Profile quick",
         "device Example CPU @ 2.0 GHz",
@@ -140,10 +177,10 @@ def _changed(seed: int, change: dict[tuple[str, ...], object]) -> dict:
 @pytest.mark.parametrize(
     "change",
     [
-        {("metrics", 0, "n_generated"): 5000},
+        {("metrics", 9, "points"): 5},
         {("metrics", 1, "resize"): 299},
         {("metrics", 1, "weights_hash"): "another"},
-        {("metrics", 3, "budget"): 300},
+        {("metrics", 10, "budget"): 300},
         {("config", "evaluation", "features"): "inception"},
         {("config", "data", "image_size"): 16},
         {("data", "content_hash"): "other images"},
@@ -161,18 +198,33 @@ def test_other_protocols_stand_apart(change):
 
 
 def test_the_evaluation_seed_does_not_part_a_table():
-    changed = _changed(1, {("evaluation_seed",): 1, ("config", "evaluation", "seed"): 1})
-    assert len(split(in_memory(fabricate.record(seed=0), changed))) == 1
+    changed = _changed(1, {("evaluation_seeds",): [1, 2], ("config", "evaluation", "seeds"): [1, 2]})
+    (section,) = split(in_memory(fabricate.record(seed=0), changed))
+    assert "evaluation seeds 0, 1 or 1, 2" in tables.markdown([section])
+
+
+def test_other_counts_stand_apart():
+    sections = split(in_memory(fabricate.record(seed=0), fabricate.record(seed=1, n_generated=5000)))
+    assert [[record.seed for record in section.records] for section in sections] == [[0], [1]]
+
+
+@pytest.mark.parametrize("field", ["n_generated", "n_real"])
+def test_columns_of_one_table_that_count_other_images_are_refused(field):
+    mixed = _changed(1, {("metrics", 4, field): 500})
+    with pytest.raises(UserError, match=rf"cells/1/record.json: {field} is .* and 500 for precision") as caught:
+        split(in_memory(fabricate.record(seed=0), mixed))
+    assert "run the cell again" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_outcome_does_not_part_a_table_and_its_note_names_the_model():
     left_out = {"n": 60, "spread_of": "60 pairs", "note": "4 paths with equal ends left out"}
     fewer = fabricate.record(model="vae")
-    fewer["metrics"][4] |= left_out
+    fewer["metrics"][12] |= left_out
     (section,) = split(in_memory(fabricate.record(), fewer))
     text = tables.markdown([section])
     assert "interpolation length ratio (vae): 4 paths with equal ends left out." in text
-    assert "interpolation length ratio: mean over 64 pairs or 60 pairs, 9 points on each path." in text
+    assert "interpolation length ratio: mean over 64 paths or 60 pairs, 9 points on each path." in text
 
 
 def test_a_diverged_run_joins_its_models_section():
@@ -200,8 +252,8 @@ def test_the_same_cell_twice_is_refused():
 
 def test_a_score_that_one_seed_lacks_states_its_count():
     partial = fabricate.record(seed=1)
-    del partial["metrics"][3]
-    assert "0.02000 (n = 1)" in tables.markdown(split(in_memory(fabricate.record(seed=0), partial)))
+    del partial["metrics"][9]
+    assert r"0.0200 \[0.0180, 0.0220\] (n = 1)" in tables.markdown(split(in_memory(fabricate.record(seed=0), partial)))
 
 
 # --- formats ---
@@ -211,18 +263,21 @@ def test_names_are_escaped(tmp_path):
     sections = split(in_memory(fabricate.record("[x]%{y}~^", r"a_b|c&\d")))
     markdown, latex = tables.markdown(sections), tables.latex(sections)
     assert r"| a\_b\|c\&\\d |" in markdown
-    assert r"a\_b\textbar{}c\&\textbackslash{}d & 0.01000" in latex
+    assert r"a\_b\textbar{}c\&\textbackslash{}d & 0.01000 {[}0.00900, 0.01100{]}" in latex
     assert r"\caption{{[}x{]}\%\{y\}\textasciitilde{}\textasciicircum{}." in latex
     rows = [line for line in markdown.splitlines() if line.startswith("| a")]
-    assert len(rows) == 3
+    assert len(rows) == 6  # one model, six tables
     header = next(line for line in markdown.splitlines() if line.startswith("| model"))
     assert rows[0].replace(r"\|", "").count("|") == header.count("|")
 
 
 def test_latex_is_balanced_and_uses_booktabs(results):
     text = (results / "table.tex").read_text(encoding="utf-8")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"):
-        assert text.count(rule) == text.count(r"\begin{tabular}") == 6
+    assert text.count(r"\midrule") == 8 + 7 + 2 * 2  # and above the references of two tables for each data set
+    for rule in (r"\toprule", r"\bottomrule", r"\end{tabular}"):
+        assert text.count(rule) == text.count(r"\begin{tabular}") == 8 + 7
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 4
+    assert text.count(r"\label{tab:section-2}") == text.count(r"\ref{tab:section-2}") == 1
     bare = text.replace(r"\{", "").replace(r"\}", "")
     assert bare.count("{") == bare.count("}")
     assert not set("±↓↑×–") & set(text)
@@ -231,27 +286,5 @@ def test_latex_is_balanced_and_uses_booktabs(results):
 def test_markdown_columns_line_up(results):
     block = (results / "table.md").read_text(encoding="utf-8").split("### Samples")[1].split("###")[0].strip()
     places = [[i for i, character in enumerate(line) if character == "|"] for line in block.splitlines()]
-    assert len(places) == 5
+    assert len(places) == 2 + 3 + 1 + 2  # header and rule, models, blank line, references
     assert all(place == places[0] for place in places)
-
-
-def test_two_builds_give_the_same_bytes(results, tmp_path):
-    copy = tmp_path / "elsewhere"
-    shutil.copytree(results, copy)
-    for path in [copy / "table.csv", copy / "table.tex", copy / "plots"]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    written = report.build(copy)
-    assert len(written) == 4 + 2 * 7
-    for path in written:
-        assert path.read_bytes() == (results / path.relative_to(copy)).read_bytes(), path.name
-
-
-def test_files_of_others_are_left_alone(tmp_path):
-    fabricate.cell(tmp_path, fabricate.record(), pictures=False)
-    mine = tmp_path / "plots/digits/mine.png"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    report.build(tmp_path)
-    assert all(path.read_bytes() == content for path, content in before.items())
-    assert not list(tmp_path.rglob("*.tmp"))

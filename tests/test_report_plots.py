@@ -13,18 +13,29 @@ from PIL import Image
 
 from bench import report
 from bench.records import Record, write_json
-from bench.report import tiles
+from bench.report import bars, sweeps, tiles
+from bench.report.sections import Section, split
 from tests import fabricate
 
 PLOTS = [
     "chain.png",
+    "curve_energy_by_step.png",
+    "curve_gradient_norm_by_step.png",
+    "curve_kid_by_chain_length.png",
+    "curve_mse_by_decodes.png",
     "interpolations.png",
+    "interpolations_reconstructed.png",
     "learning_curves.png",
+    "nearest.png",
     "reconstructions.png",
     "samples.png",
     "score_against_seconds.png",
     "scores.png",
+    "scores_diagnostics.png",
+    "scores_interpolation.png",
+    "scores_reconstruction.png",
 ]
+WITHOUT_SCORES = ["interpolations", "learning_curves", "reconstructions", "samples", "score_against_seconds", "scores"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -57,16 +68,44 @@ def test_every_plot_is_a_sensible_png(results, folder):
         assert pixels.std() > 10, path.name  # something is drawn
 
 
+def pixels_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("L")).astype(int)
+
+
+def places_of(plot: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int]]:
+    """Where, as (top, left), a picture stands in a plot."""
+    high, wide = drawn.shape
+    windows = np.lib.stride_tricks.sliding_window_view(plot, drawn.shape)
+    step = max(1, min(high, wide) // 6)
+    found = np.abs(windows[:, :, ::step, ::step] - drawn[::step, ::step].astype(int)).max(axis=(2, 3)) <= 1
+    return [(int(top), int(left)) for top, left in np.argwhere(found)]
+
+
 def test_samples_show_the_sheets_pixels_enlarged(results):
-    plot = np.asarray(Image.open(results / "plots/digits/samples.png").convert("L"))
+    plot = pixels_of(results / "plots/digits/samples.png")[:260]  # the first row of tiles is near the top
     sheet = np.asarray(Image.open(results / "cells/digits/ebm/seed-0/samples.png"))
     drawn = tiles.mosaic([[sheet[:8, :8]]])
     assert drawn.shape == (56, 56)
-    windows = np.lib.stride_tricks.sliding_window_view(plot, drawn.shape)[
-        :200
-    ]  # the first row of tiles is near the top
-    found = (np.abs(windows[:, :, ::9, ::9].astype(int) - drawn[::9, ::9]).max(axis=(2, 3)) <= 1).sum()
-    assert found >= 3  # once per model
+    assert len(places_of(plot, drawn)) >= 3  # once per model
+
+
+def test_pairs_stand_one_above_the_other(results):
+    plot = pixels_of(results / "plots/digits/nearest.png")[:260]  # the first model
+    sheet = np.asarray(Image.open(results / "cells/digits/dcgan/seed-0/nearest.png"))
+    pair = [tiles.mosaic([[sheet[8:16, 8 * k : 8 * k + 8]]]) for k in (2, 3)]  # the sixth pair: second row, second pair
+    ((top, left),) = places_of(plot, pair[0])
+    assert places_of(plot, pair[1]) == [(top + 56 + tiles.GAP, left)]
+    others = [places_of(plot, tiles.mosaic([[sheet[8:16, 8 * k : 8 * k + 8]]]))[0] for k in (0, 4)]
+    assert others == [(top, left - 59), (top, left + 59)]  # its neighbours are the fifth and the seventh pair
+
+
+def test_a_path_of_large_images_keeps_its_ends():
+    path = [np.full((128, 128), value, dtype=np.uint8) for value in range(9)]
+    kept = tiles.crop([path], most_rows=4, most_pixels=640, ends=True)[0]
+    assert [int(tile[0, 0]) for tile in kept] == [0, 3, 5, 8]
+    assert [int(tile[0, 0]) for tile in tiles.crop([path], most_rows=4, most_pixels=640)[0]] == [0, 1, 2, 3]
+    small = [np.full((8, 8), value, dtype=np.uint8) for value in range(9)]
+    assert len(tiles.crop([small], most_rows=4, most_pixels=640, ends=True)[0]) == 9
 
 
 def test_a_sheet_is_taken_apart_in_reading_order(tmp_path):
@@ -93,19 +132,94 @@ def test_a_folder_of_diverged_runs_says_so(tmp_path):
     fabricate.cell(tmp_path, fabricate.record("digits", "ebm", 0, diverged_at=7))
     fabricate.cell(tmp_path, fabricate.record("digits", "vae", 0, diverged_at=9))
     written = report.build(tmp_path)
-    assert {path.name for path in written if path.suffix == ".png"} == set(PLOTS) - {"chain.png"}
+    assert sorted(path.stem for path in written if path.suffix == ".png") == WITHOUT_SCORES
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "1 diverged at update 7" in text
     assert "there are no scores" in text
 
 
+def test_files_of_others_are_left_alone(tmp_path):
+    fabricate.cell(tmp_path, fabricate.record(diverged_at=5), pictures=False)
+    mine = tmp_path / "plots/digits/mine.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    report.build(tmp_path)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+# --- what bars and curves are made of ---
+
+
+def section_of(*records: dict) -> Section:
+    (section,) = split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)])
+    return section
+
+
+def panel_of(section: Section, name: str) -> bars._Panel:
+    metric = next(metric for metric in section.metrics if metric["name"] == name)
+    return bars._Panel.of(section, metric, list(section.rows))
+
+
+def test_a_bars_whisker_is_the_interval_over_seeds_or_over_images():
+    several = section_of(*(fabricate.record(seed=seed, kid=kid) for seed, kid in enumerate([0.010, 0.012, 0.017])))
+    (bar,) = panel_of(several, "KID").bars
+    assert (bar.mean, bar.dots) == (pytest.approx(0.013), [0.010, 0.012, 0.017])
+    assert bar.high - bar.mean == pytest.approx(4.302653 * (13e-6 / 3) ** 0.5, rel=1e-5)
+    (bar,) = panel_of(section_of(fabricate.record(kid=0.01)), "KID").bars
+    assert (bar.low, bar.high) == (pytest.approx(0.009), pytest.approx(0.011))
+
+
+def test_a_far_ceiling_makes_an_axis_logarithmic_only_where_lower_is_better():
+    section = section_of(fabricate.record())
+    assert [panel_of(section, name).log for name in ("KID", "FD", "precision", "MSE", "copying")] == [
+        *(True, True, False, False, False)
+    ]
+    near = fabricate.record(kid=0.3)
+    assert not panel_of(section_of(near), "KID").log  # noise is at 0.4
+    below = fabricate.record(kid=-0.001)
+    assert not panel_of(section_of(below), "KID").log  # an unbiased estimate may be negative
+
+
+@pytest.mark.parametrize("kid", [0.01, 0.3, -0.001])
+def test_every_seed_is_inside_the_panel(kid):
+    panel = panel_of(section_of(fabricate.record(kid=kid), fabricate.record(model="vae", kid=2 * kid)), "KID")
+    bottom, top = panel._limits()
+    assert all(bottom < dot < top for bar in panel.bars for dot in bar.dots)
+    assert bottom > 0 or not panel.log
+
+
+def test_a_curve_is_the_mean_over_seeds_with_its_interval():
+    section = section_of(*(fabricate.record(seed=seed, kid=kid) for seed, kid in enumerate([0.010, 0.012, 0.017])))
+    (line,) = sweeps._lines(section.rows[0], "KID by chain length")
+    at = line.x.index(20)
+    assert line.mean[at] == pytest.approx(0.013)
+    assert line.half[at] == pytest.approx(4.302653 * (13e-6 / 3) ** 0.5, rel=1e-5)
+    assert line.mark == 20
+
+
+def test_seeds_with_other_points_get_lines_of_their_own():
+    first, second = fabricate.record(seed=0), fabricate.record(seed=1)
+    curve = second["curves"][1]
+    curve["x"], curve["y"] = curve["x"][:-1][::-1], curve["y"][:-1][::-1]
+    lines = sweeps._lines(section_of(first, second).rows[0], "KID by chain length")
+    assert [len(line.x) for line in lines] == [7, 6]
+    assert all(line.x == sorted(line.x) and line.half is None for line in lines)
+
+
+def test_a_model_without_the_curve_is_not_in_its_plot():
+    section = section_of(fabricate.record(), fabricate.record(model="vae"))
+    assert sweeps._lines(section.rows[1], "KID by chain length") == []
+    assert sweeps.file_name("FD by chain length (K)") == "curve_fd_by_chain_length_k.png"
+
+
 # --- the command ---
 
 
-def test_the_command_prints_what_it_wrote_and_needs_no_torch(results, tmp_path):
-    copy = tmp_path / "results"
-    (birds,) = (results / "cells").glob("folder-my-birds-*")
-    shutil.copytree(birds, copy / "cells" / "birds")
+def test_the_command_needs_no_torch_prints_what_it_wrote_and_writes_the_same_bytes(results, tmp_path):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(results / "cells", copy / "cells")
     code = (
         "import sys; from bench.report.__main__ import main; status = main([sys.argv[1]]);"
         "print(sorted(name for name in ('torch', 'ebm', 'baselines', 'bench.data') if name in sys.modules));"
@@ -116,8 +230,9 @@ def test_the_command_prints_what_it_wrote_and_needs_no_torch(results, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     *paths, modules = done.stdout.splitlines()
     assert modules == "[]"
-    assert len(paths) == 4 + len(PLOTS)
-    assert all(Path(path).is_file() for path in paths)
+    assert len(paths) == 4 + 2 * len(PLOTS)
+    for path in map(Path, paths):
+        assert path.read_bytes() == (results / path.relative_to(copy)).read_bytes(), path.name
 
 
 def test_help_answers():
@@ -132,7 +247,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
     damaged = tmp_path / "damaged"
     fabricate.cell(damaged, fabricate.record(), pictures=False)
     other = fabricate.cell(damaged, fabricate.record(seed=1), pictures=False)
-    write_json(other / "record.json", {"schema": 1, **{"dataset": "digits"}})
+    write_json(other / "record.json", {"schema": 2, **{"dataset": "digits"}})
     for arguments, named in [
         ([str(tmp_path / "nowhere")], "no results folder"),
         ([str(empty)], "no records under"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from bench.records import Record
 from bench.report.numerals import count, number
-from bench.report.sections import Section
+from bench.report.ranking import ALPHA, Ranking, rank, sampling_share
+from bench.report.sections import Reference, Section
 
 
 def caption(section: Section) -> list[str]:
@@ -15,8 +17,11 @@ def caption(section: Section) -> list[str]:
     return [
         _entries(section),
         *_lead(section),
+        *_verdict(section),
+        *_shares(section),
         *_scores(section),
         *_notes(section),
+        *_references(section),
         _data(section),
         _conditions(section),
         *_timing(section),
@@ -24,32 +29,128 @@ def caption(section: Section) -> list[str]:
     ]
 
 
-def arrow(metric: dict[str, Any]) -> str:
-    return "↓" if metric["better"] == "lower" else "↑"
-
-
 def _entries(section: Section) -> str:
     seeds = _listed(section.seeds)
+    entries = [*section.metrics, *(metric for one in section.references for metric in one.metrics.values())]
+    kinds = ", ".join(_once(metric["interval_of"] for metric in entries if metric["interval"]))
+    brackets = f"brackets hold a 95 % interval over the images of the first evaluation seed ({kinds})"
     if len(section.seeds) == 1:
-        return f"Each entry is one value, from training seed {seeds}: there is no spread to show."
-    spread = "Entries are mean ± sample standard deviation (ddof = 1) over the finished training seeds"
-    return f"{spread} (seeds {seeds}; the status column counts them); an entry without ± comes from a single seed."
+        one = f"Each entry is one value, from training seed {seeds}: nothing is known of how it varies between seeds"
+        return f"{one}; {brackets}." if kinds else f"{one}."
+    spread = "Entries are mean ± half the width of the mean's 95 % t interval over the finished training seeds"
+    single = f"an entry without ± comes from a single seed{f', and {brackets}' if kinds else ''}"
+    return f"{spread} (seeds {seeds}; the status column counts them); {single}."
 
 
 def _lead(section: Section) -> list[str]:
     if section.lead is None:
         return ["No run finished: there are no scores."]
-    lead = f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better."
-    return [f"{lead} No statistical test was made, so no model is marked as better than another."]
+    plain = any(metric["better"] == "none" for metric in section.tabulated)
+    none = ", no arrow: a description, neither ranked nor tested" if plain else ""
+    return [f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."]
+
+
+def _verdict(section: Section) -> list[str]:
+    """What bold means, or why nothing is bold."""
+    if section.lead is None:
+        return []
+    ranking = rank(section)
+    if not ranking.comparisons:
+        return [f"Nothing is bold, as no column could be tested: {', '.join(_once(ranking.untested.values()))}."]
+    how = f"{ranking.test} over the {count(ranking.comparisons, 'comparison')} of this section, alpha = {ALPHA}"
+    if ranking.best:
+        lines = [f"Bold: best of its column and better than every other model there ({how})."]
+    else:
+        lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
+    if missing := _labels(section, ranking.untested):
+        lines.append(f"Not tested ({', '.join(_once(ranking.untested.values()))}): {missing}.")
+    for row in _once(ranking.withheld.values()):
+        won = [name for name, label in ranking.withheld.items() if label == row]
+        lines.append(
+            f"Best of those that finished, but not bold, as it has diverged runs: {row} ({_labels(section, won)})."
+        )
+    return lines + _budgets(section, ranking)
+
+
+def _budgets(section: Section, ranking: Ranking) -> list[str]:
+    unequal = []
+    for name in ranking.best:
+        metrics = [metric for record in section.records if (metric := record.metric(name))]
+        if len({metric.get("budget") for metric in metrics}) > 1:
+            unequal.append(name)
+    if not unequal:
+        return []
+    return [
+        "Budgets differ between the models: bold holds at the budgets stated, not at equal ones "
+        f"({_labels(section, unequal)})."
+    ]
+
+
+def _shares(section: Section) -> list[str]:
+    names = [metric["name"] for metric in section.tabulated]
+    if all(sampling_share(row, name) is None for row in section.rows for name in names):
+        return []
+    return [
+        "Share of the variance that sampling alone explains: the variance between evaluation seeds of one trained "
+        "model, over that plus the variance between training seeds (one-way random effects); rough for few seeds."
+    ]
+
+
+def _references(section: Section) -> list[str]:
+    """Where the rows below the models come from, and what keeps them from comparing."""
+    references = section.references
+    if not references:
+        return []
+    sizes = [f"{one.title}{_counts(one)}" for one in references]
+    lines = [f"Rows below the models, which no model made and no test includes: {'; '.join(sizes)}."]
+    if any(section.reference_label(one) != one.title for one in references):
+        lines.append(
+            "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
+        )
+    for reference in references:
+        notes: dict[str, list[str]] = {}
+        for metric in reference.metrics.values():
+            if metric.get("note"):
+                notes.setdefault(metric["note"], []).append(metric["label"])
+        lines += [f"{reference.title}, {', '.join(labels)}: {_sentence(note)}" for note, labels in notes.items()]
+    if differing := [one.title for one in references if _disagree(section, one)]:
+        lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
+    return lines
+
+
+def _counts(reference: Reference) -> str:
+    counted = next((one for one in reference.metrics.values() if one.get("n_generated") is not None), None)
+    if counted is None:
+        return ""
+    against = f" against {count(counted['n_real'], 'real image')}" if counted.get("n_real") is not None else ""
+    return f", {count(counted['n_generated'], 'image')}{against}"
+
+
+def _disagree(section: Section, reference: Reference) -> bool:
+    """Whether another record states a value that rounding does not explain."""
+    stated = [one for record in section.records if (one := record.data["references"].get(reference.kind))]
+    pairs = [(metric, reference.metrics.get(metric["name"], metric)) for one in stated for metric in one["metrics"]]
+    return any(not math.isclose(own["value"], first["value"], rel_tol=1e-3, abs_tol=1e-9) for own, first in pairs)
+
+
+def _labels(section: Section, names: Iterable[str]) -> str:
+    labels = {metric["name"]: metric["label"] for metric in section.metrics}
+    return ", ".join(labels[name] for name in names)
 
 
 def _scores(section: Section) -> list[str]:
     """Metrics that share extractor and counts share a sentence."""
-    groups: dict[str, list[str]] = {}
-    for metric in section.metrics:
-        if how := _how(section, metric):
-            groups.setdefault(how, []).append(metric["label"])
-    return [f"{', '.join(labels)}: {how}." for how, labels in groups.items()]
+    groups: dict[str, dict[str, str]] = {}
+    for metric in section.tabulated:
+        if how := _how(section, metric):  # the extractor, if any, is named there: its label need not
+            label = metric["name"] if metric.get("extractor") else metric["label"]
+            groups.setdefault(how, {})[metric["name"]] = label
+    return [f"{', '.join(_first_kinds(labels))}: {how}." for how, labels in groups.items()]
+
+
+def _first_kinds(labels: dict[str, str]) -> list[str]:
+    """The labels without those of a further kind (`length ratio, real ends`) where the first is among them."""
+    return [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
 
 
 def _how(section: Section, metric: dict[str, Any]) -> str:
@@ -66,7 +167,7 @@ def _how(section: Section, metric: dict[str, Any]) -> str:
         size = f" at {metric['resize']} × {metric['resize']} pixels" if metric.get("resize") else ""
         weights = f" (weights {str(metric['weights_hash'])[:12]})" if metric.get("weights_hash") else ""
         details.append(f"features of {metric['extractor']}{size}{weights}")
-    if not details and metric.get("n") is not None:
+    if metric.get("n") is not None:
         own = [found for record in section.records if (found := record.metric(metric["name"]))]
         details.append(f"mean over {' or '.join(_once(str(one.get('spread_of') or one.get('n')) for one in own))}")
     if metric.get("points") is not None:
@@ -80,8 +181,9 @@ def _notes(section: Section) -> list[str]:
     """Each caveat once; with the models it holds for where it does not hold for all."""
     having: dict[str, list[str]] = {}
     holders: dict[tuple[str, str], list[str]] = {}
+    shown = {metric["name"] for metric in section.tabulated}
     for row in section.rows:
-        for metric in (metric for record in row.finished for metric in record.metrics):
+        for metric in (metric for record in row.finished for metric in record.metrics if metric["name"] in shown):
             having.setdefault(metric["label"], []).append(row.label)
             if metric.get("note"):
                 holders.setdefault((metric["label"], metric["note"]), []).append(row.label)
@@ -105,9 +207,16 @@ def _data(section: Section) -> str:
 
 def _conditions(section: Section) -> str:
     records = [record.data for record in section.records]
-    seeds = _listed(sorted({record["evaluation_seed"] for record in records}))
+    each = [tuple(record["evaluation_seeds"]) for record in records]
+    seeds = " or ".join(_once(_listed(seeds) for seeds in each))
+    plural = "s" if max(map(len, each)) > 1 else ""
+    mean = " (a cell's score is the mean over them)" if plural else ""
     profiles = ", ".join(_once(record["profile"] for record in records))
-    parts = [f"Profile {profiles}", f"evaluation seed {seeds}", f"device {records[0]['environment']['device']}"]
+    parts = [
+        f"Profile {profiles}",
+        f"evaluation seed{plural} {seeds}{mean}",
+        f"device {records[0]['environment']['device']}",
+    ]
     versions = _once(str((record["environment"].get("packages") or {}).get("torch", "")) for record in records)
     if versions:
         parts.append(f"torch {', '.join(versions)}")
@@ -155,7 +264,7 @@ def _diverged(section: Section) -> list[str]:
     ]
 
 
-def _listed(values: list[int]) -> str:
+def _listed(values: Iterable[int]) -> str:
     return ", ".join(str(value) for value in values)
 
 

@@ -1,4 +1,4 @@
-"""table.csv (a row per dataset, protocol and model) and cells.csv (a row per cell), every number in full precision."""
+"""table.csv (a row per dataset, protocol and model or reference) and cells.csv (a row per cell), in full precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bench.records import Record, write_text
-from bench.report.sections import Row, Section, Summary
+from bench.report.ranking import Ranking, rank, sampling_share
+from bench.report.sections import Reference, Row, Section, Summary
 
 # What a reader needs to know which rows compare, where the record has it.
 _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone already counts the seeds
@@ -17,15 +18,17 @@ _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone
     "budget": "budget",
     "budget_unit": "budget unit",
 }
+_OVER_SEEDS = "t interval of the mean over training seeds"
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
     """Write table.csv and cells.csv; their paths."""
-    rows = [_table_row(section, row) for section in sections for row in section.rows]
-    cells = [
-        _cell(section, row, record, root) for section in sections for row in section.rows for record in row.records
-    ]
-    outputs = {"table.csv": rows, "cells.csv": cells}
+    outputs = {
+        "table.csv": [line for section in sections for line in _table(section)],
+        "cells.csv": [
+            _cell(section, row, record, root) for section in sections for row in section.rows for record in row.records
+        ],
+    }
     for name, lines in outputs.items():
         # dtype=object: an integer column with a gap stays integer instead of turning into 700.0
         frame = pd.DataFrame(lines, dtype=object)
@@ -33,11 +36,18 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
     return [root / name for name in outputs]
 
 
-def _table_row(section: Section, row: Row) -> dict[str, Any]:
+def _table(section: Section) -> list[dict[str, Any]]:
+    ranking = rank(section)
+    models = [_model(section, row, ranking) for row in section.rows]
+    return [*models, *(_reference(section, reference) for reference in section.references)]
+
+
+def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
     first = row.records[0].data
     line: dict[str, Any] = {
         "dataset": section.dataset,
         "protocol": section.number,
+        "kind": "model",
         "model": row.label,
         "profile": first["profile"],
         "status": row.status,
@@ -52,18 +62,43 @@ def _table_row(section: Section, row: Row) -> dict[str, Any]:
     line |= _statistics("training seconds", row.summary(lambda record: record.data["training"]["seconds"]))
     line |= _statistics("samples per second", row.summary(lambda record: record.samples_per_second))
     for metric in section.metrics:
-        label = metric["label"]
-        line |= _statistics(label, row.score(metric["name"]))
+        name, label = metric["name"], metric["label"]
+        own = next((found for record in row.finished if (found := record.metric(name))), None)
+        line |= _statistics(label, row.score(name), own)
         line |= {f"{label} better": metric["better"], f"{label} lead": metric is section.lead}
-        own = next((found for record in row.finished if (found := record.metric(metric["name"]))), {})
-        line |= {f"{label} {column}": own[fact] for fact, column in _METRIC_FACTS.items() if own.get(fact) is not None}
+        line |= {f"{label} best": ranking.best.get(name) == row.label}
+        line |= {f"{label} sampling share of variance": sampling_share(row, name)}
+        line |= _facts(label, own)
     return line
 
 
-def _statistics(label: str, summary: Summary | None) -> dict[str, Any]:
-    if summary is None:
-        return {f"{label} mean": None, f"{label} std": None, f"{label} n": 0}
-    return {f"{label} mean": summary.mean, f"{label} std": summary.std, f"{label} n": summary.n}
+def _reference(section: Section, reference: Reference) -> dict[str, Any]:
+    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
+    line |= {"kind": reference.kind, "model": reference.title}
+    for metric in section.metrics:
+        if own := reference.metrics.get(metric["name"]):
+            label = metric["label"]
+            line |= _statistics(label, Summary(own["value"], None, 1), own) | _facts(label, own)
+    return line
+
+
+def _statistics(label: str, summary: Summary | None, entry: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Mean, deviation, count and 95 % interval: of the mean over seeds or, for a single one, the entry's own."""
+    line: dict[str, Any] = {f"{label} mean": None, f"{label} std": None, f"{label} n": 0}
+    low = high = of = None
+    if summary is not None:
+        line = {f"{label} mean": summary.mean, f"{label} std": summary.std, f"{label} n": summary.n}
+        if summary.half is not None:
+            low, high, of = summary.mean - summary.half, summary.mean + summary.half, _OVER_SEEDS
+        elif entry and entry["interval"]:
+            low, high, of = *entry["interval"], entry["interval_of"]
+    return line | {f"{label} 95% low": low, f"{label} 95% high": high, f"{label} interval of": of}
+
+
+def _facts(label: str, entry: dict[str, Any] | None) -> dict[str, Any]:
+    entry = entry or {}
+    facts = {column: entry.get(field) for field, column in _METRIC_FACTS.items()}
+    return {f"{label} {column}": value for column, value in facts.items() if value is not None}
 
 
 def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, Any]:
@@ -74,7 +109,7 @@ def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, A
         "protocol": section.number,
         "model": row.label,
         "training seed": record.seed,
-        "evaluation seed": data["evaluation_seed"],
+        "evaluation seeds": _spaced(data["evaluation_seeds"]),
         "status": data["status"],
         "message": data["message"],
         "profile": data["profile"],
@@ -91,6 +126,14 @@ def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, A
     }
     for metric in section.metrics:
         own = record.metric(metric["name"]) or {}
-        line |= {metric["label"]: own.get("value"), f"{metric['label']} spread": own.get("spread")}
-        line |= {f"{metric['label']} spread of": own.get("spread_of")}
+        label = metric["label"]
+        low, high = own.get("interval") or (None, None)
+        line |= {label: own.get("value"), f"{label} per evaluation seed": _spaced(own.get("per_seed", []))}
+        line |= {f"{label} 95% low": low, f"{label} 95% high": high, f"{label} interval of": own.get("interval_of")}
+        line |= {f"{label} spread": own.get("spread"), f"{label} spread of": own.get("spread_of")}
     return line
+
+
+def _spaced(values: list[Any]) -> str:
+    """Several numbers in one field, apart by spaces, in full precision."""
+    return " ".join(repr(value) for value in values)

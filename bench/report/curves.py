@@ -1,4 +1,4 @@
-"""Plots of numbers: learning curves, score bars with their spread, the lead score against the time it cost."""
+"""Plots of numbers: learning curves, and the lead score against the time it cost."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bench.records import Record
 from bench.report import style
-from bench.report.numerals import plus_minus
 from bench.report.sections import Row, Section, score
 
-_ACROSS = 4  # panels of learning curves; scores are wider
+_ACROSS = 4  # panels of learning curves
 _CELL = (3.5, 2.2)  # inches: one panel of learning curves with its labels
 _HEADING = 0.35
 _CLIP = 5.0  # a panel whose full range is this many times its middle 98 % shows the middle
@@ -64,49 +63,16 @@ def learning_curves(section: Section, path: Path, looks: style.Looks) -> Path:
     return style.save(figure, path)
 
 
-def scores(section: Section, path: Path, looks: style.Looks) -> Path:
-    """A panel per score: bars for the mean, whiskers for the standard deviation over seeds, a dot for each seed."""
-    title = f"{section.title}: scores, mean ± standard deviation over training seeds, a dot per seed"
-    metrics = section.metrics
-    if not metrics:
-        return style.message(path, title, f"no run finished: {_states(section)}")
-    across = min(3 if len(section.rows) <= 4 else 2, len(metrics))
-    wide = max(3.4, 1.1 * len(section.rows) + 0.9)
-    deep = math.ceil(len(metrics) / across)
-    figure = Figure(figsize=(across * wide, deep * 2.9 + 0.7), layout="constrained")
-    figure.suptitle(textwrap.fill(style.literal(title), int(across * wide * 11)), fontsize=style.TITLE)
-    panels = figure.subplots(deep, across, squeeze=False).ravel()
-    for axes, metric in zip(panels, metrics, strict=False):
-        better = f"{metric['better']} is better"
-        lead = ", lead score" if metric is section.lead else ""
-        axes.set_title(f"{textwrap.fill(style.literal(metric['label']), 40)}\n({better}{lead})")
-        _bars(axes, section, metric["name"], looks)
-    for axes in panels[len(metrics) :]:
-        axes.set_visible(False)
-    return style.save(figure, path)
-
-
 def score_against_seconds(section: Section, path: Path, looks: style.Looks) -> Path:
     """The lead score against training seconds and against seconds per 1,000 samples, a dot per training seed."""
     lead = section.lead
     if lead is None:
-        return style.message(path, f"{section.title}: score against seconds", f"no run finished: {_states(section)}")
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=looks.colour(row.label),
-            marker=looks.marker(row.label),
-            linestyle="none",
-            label=style.literal(f"{row.label}: {row.status}" if row.diverged else row.label),
-        )
-        for row in section.rows
-    ]
-    longest = max(len(handle.get_label()) for handle in handles)
-    across = max(1, min(len(handles), 110 // (longest + 6)))
+        return style.message(path, f"{section.title}: score against seconds", style.nothing(section))
+    handles = style.legend(section.rows, looks)
+    across = style.across(handles)
     figure = Figure(figsize=(8.4, 3.7 + 0.2 * math.ceil(len(handles) / across)), layout="constrained")
     figure.suptitle(
-        style.literal(f"{section.title}: {lead['label']} ({lead['better']} is better) against time"),
+        style.literal(f"{section.title}: {lead['label']} ({style.direction(lead)}) against time"),
         fontsize=style.TITLE,
     )
     left, right = figure.subplots(1, 2, sharey=True)
@@ -185,38 +151,6 @@ def _limit(axes: Axes, values: np.ndarray) -> bool:
     return any(np.min(y) < low - pad or np.max(y) > high + pad for y in drawn)
 
 
-def _bars(axes: Axes, section: Section, name: str, looks: style.Looks) -> None:
-    ticks = []
-    for place, row in enumerate(section.rows):
-        summary, colour = row.score(name), looks.colour(row.label)
-        label = "\n".join(textwrap.wrap(row.label, 16))
-        if summary is None:
-            ticks.append(f"{label}\n{'no score' if row.finished else 'diverged'}")
-            continue
-        lost = f"\n({len(row.diverged)} diverged)" if row.diverged else ""
-        ticks.append(f"{label}\n{plus_minus(summary)}{lost}")
-        axes.bar(place, summary.mean, width=0.62, color=colour, alpha=0.45)
-        if summary.std is not None:
-            axes.errorbar(place, summary.mean, summary.std, color=style.INK, capsize=4, linewidth=1.1)
-        values = [value for record in row.finished if (value := score(record, name)) is not None]
-        spots = place + 0.16 * (np.arange(len(values)) - (len(values) - 1) / 2) / max(1, (len(values) - 1) / 2)
-        axes.plot(
-            spots,
-            values,
-            linestyle="none",
-            marker=looks.marker(row.label),
-            markersize=4.5,
-            color=colour,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-        )
-    axes.set_xticks(range(len(section.rows)), [style.literal(tick) for tick in ticks])
-    axes.set_xlim(-0.6, len(section.rows) - 0.4)
-    axes.margins(y=0.08)
-    axes.grid(visible=False, axis="x")
-    axes.axhline(0, color=style.FAINT, linewidth=0.8)
-
-
 def _scatter(
     axes: Axes, section: Section, name: str, seconds: Callable[[Record], float | None], looks: style.Looks
 ) -> None:
@@ -240,16 +174,9 @@ def _scatter(
         axes.xaxis.set_major_locator(NullLocator())
         return
     axes.set_xlim(min(spans) / 2, max(spans) * 2)  # a factor of four at least: two ticks of 1, 2, 5 always fall inside
-    few = max(spans) / min(spans) > 300
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1000 else f"{x:.3g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    style.logarithmic(axes.xaxis, max(spans) / min(spans))
 
 
 def _seconds_per_thousand(record: Record) -> float | None:
     speed = record.samples_per_second
     return 1000 / speed if speed else None
-
-
-def _states(section: Section) -> str:
-    return "; ".join(f"{row.label}: {row.status}" for row in section.rows)

@@ -1,4 +1,4 @@
-"""Plots made of images: samples, reconstructions beside originals, interpolations, the chain from noise to image."""
+"""Plots made of images: samples and their nearest training images, reconstructions, interpolations, chains."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _PANEL_WIDTH = 640
 _WIDE = 1100
 _MOST_ROWS = 8
 _NARROWEST = 900
+_BANDS = 2  # rows of pairs for each model
+_PAIR = ("generated", "nearest in training")
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,54 @@ def samples(section: Section, path: Path) -> Path:
 
 
 def interpolations(section: Section, path: Path) -> Path:
-    """Per model a few paths; each row runs from one sample to another. The title has the first score taken on paths."""
-    measure = next((metric["name"] for metric in section.metrics if metric.get("points") is not None), None)
+    """Per model a few paths; each row runs from one sample to another. The title has the path's length ratio."""
+    panels = [_panel(row, "interpolations", _paths("interpolations", "length ratio")) for row in section.rows]
+    return _draw(path, f"{section.title}: interpolations, each row from one sample to another", panels)
+
+
+def interpolations_reconstructed(section: Section, path: Path) -> list[Path]:
+    """The same between two real images, as the model reconstructs them; nothing where no record has any."""
+    name = "interpolations-reconstructed"
+    having = _having(section, name)
+    if not having:
+        return []
+    panels = [_panel(row, name, _paths(name, "length ratio, real ends")) for row in having]
+    return [_draw(path, f"{section.title}: interpolations, each row from one real image to another", panels)]
+
+
+def _paths(name: str, measure: str) -> Callable[[Row, Record], Panel]:
+    def panel(row: Row, record: Record) -> Panel:
+        rows = _fit(tiles.read(record, name), most_rows=4, ends=True)
+        labels = [str(label) for label in record.data["images"][name].get("labels") or []]
+        whole = rows and len(rows[0]) == len(labels)
+        title = _title(row, record) + _value(row, measure, measure.partition(", ")[0])
+        return Panel(title, rows, columns=labels if whole else [])
+
+    return panel
+
+
+def nearest(section: Section, path: Path) -> list[Path]:
+    """Generated images above their nearest training images; nothing where no record has any.
+
+    The sheet holds pairs side by side, its `labels` saying what is in which column; here one is above the other.
+    """
 
     def panel(row: Row, record: Record) -> Panel:
-        rows = _fit(tiles.read(record, "interpolations"), most_rows=4)
-        return Panel(_title(row, record) + (_value(row, measure) if measure else ""), rows)
+        flat = [picture for line in tiles.read(record, "nearest") for picture in line]
+        stated = [str(label) for label in record.data["images"]["nearest"].get("labels") or _PAIR]
+        kinds = list(dict.fromkeys(stated))
+        across = len(_fit([flat[:: len(kinds)]], width=_WIDE)[0])
+        bands = range(0, min(len(flat), _BANDS * across * len(kinds)), across * len(kinds))
+        rows = [
+            flat[start + k : start + across * len(kinds) : len(kinds)] for start in bands for k in range(len(kinds))
+        ]
+        return Panel(_title(row, record) + _value(row, "copying"), rows, labels=kinds * len(bands))
 
-    panels = [_panel(row, "interpolations", panel) for row in section.rows]
-    return _draw(path, f"{section.title}: interpolations, each row from one sample to another", panels)
+    having = _having(section, "nearest")
+    if not having:
+        return []
+    title = f"{section.title}: samples, each above the training image nearest to it in feature space"
+    return [_draw(path, title, [_panel(row, "nearest", panel) for row in having], across=1)]
 
 
 def chain(section: Section, path: Path) -> list[Path]:
@@ -62,7 +103,7 @@ def chain(section: Section, path: Path) -> list[Path]:
         labels = record.data["images"]["chain"].get("labels") or []
         return Panel(_title(row, record), rows, columns=[str(label) for label in labels])
 
-    having = [row for row in section.rows if any("chain" in record.data["images"] for record in row.records)]
+    having = _having(section, "chain")
     if not having:
         return []
     title = f"{section.title}: from noise to image; numbers are Langevin steps"
@@ -82,7 +123,7 @@ def reconstructions(section: Section, path: Path) -> Path:
         originals, own = pairs
         # Models that reconstruct other images than the first model's get a band of their own.
         _, labels, strips = bands.setdefault(b"".join(image.tobytes() for image in originals), (originals, [], []))
-        labels.append(f"{row.label}, seed {record.seed}{_value(row, 'MSE')}")
+        labels.append(f"{row.label}, seed {record.seed}{_value(row, 'MSE', 'MSE')}")
         strips.append(own)
     panels = [Panel("", [band, *strips], labels=["originals", *labels]) for band, labels, strips in bands.values()]
     panels += [Panel("", [], note=text) for text in missing]
@@ -101,6 +142,10 @@ def _first(row: Row, name: str) -> Record | None:
     return next((record for record in [*row.finished, *row.diverged] if tiles.read(record, name)), None)
 
 
+def _having(section: Section, name: str) -> list[Row]:
+    return [row for row in section.rows if any(name in record.data["images"] for record in row.records)]
+
+
 def _why(row: Row) -> str:
     return "no picture" if row.finished else f"no picture ({row.status})"
 
@@ -109,19 +154,19 @@ def _title(row: Row, record: Record) -> str:
     return f"{row.label}, seed {record.seed}" + ("" if record.finished else f", diverged at update {record.stopped_at}")
 
 
-def _value(row: Row, name: str) -> str:
+def _value(row: Row, name: str, label: str = "") -> str:
+    """A second line for a title: the score over all seeds, which does not break in two."""
     summary = row.score(name)
     if summary is None:
         return ""
     metric: dict[str, Any] = next(found for record in row.finished if (found := record.metric(name)))
-    label = "MSE" if name == "MSE" else metric["label"]
-    return f"\n{label} {plus_minus(summary)}"
+    return f"\n{label or metric['label']} " + plus_minus(summary).replace(" ", "\u00a0")
 
 
 def _fit(
-    rows: list[list[tiles.Picture]], most_rows: int = _MOST_ROWS, width: int = _PANEL_WIDTH
+    rows: list[list[tiles.Picture]], most_rows: int = _MOST_ROWS, width: int = _PANEL_WIDTH, ends: bool = False
 ) -> list[list[tiles.Picture]]:
-    return tiles.crop(rows, most_rows=most_rows, most_pixels=width)
+    return tiles.crop(rows, most_rows=most_rows, most_pixels=width, ends=ends)
 
 
 def _strip(record: Record, name: str) -> list[tiles.Picture]:

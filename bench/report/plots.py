@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import curves, pictures, style
+from bench.report import bars, curves, pictures, style, sweeps
 from bench.report.sections import Section
 
 
@@ -19,9 +19,12 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
                 pictures.samples(section, folder / "samples.png"),
                 pictures.reconstructions(section, folder / "reconstructions.png"),
                 pictures.interpolations(section, folder / "interpolations.png"),
+                *pictures.interpolations_reconstructed(section, folder / "interpolations_reconstructed.png"),
+                *pictures.nearest(section, folder / "nearest.png"),
                 *pictures.chain(section, folder / "chain.png"),
                 curves.learning_curves(section, folder / "learning_curves.png", looks),
-                curves.scores(section, folder / "scores.png", looks),
+                *bars.scores(section, folder, looks),
+                *sweeps.curves(section, folder, looks),
                 curves.score_against_seconds(section, folder / "score_against_seconds.png", looks),
             ]
     return written

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Any
 
+from bench import statistics
 from bench.errors import UserError
 from bench.records import Record, folder_name
+from bench.records_schema import GROUPS, REFERENCES
 
 # Scores compare only where all of these agree. A metric's budget and the sampling batch may differ between models; its
 # count `n` is partly an outcome (paths with equal ends are left out): what was asked for stands in config.evaluation.
-_METRIC_PROTOCOL = ("label", "better", "extractor", "resize", "weights_hash", "n_real", "n_generated", "points")
-_SEEDS = ("seed", "training_seed", "evaluation_seed")  # a row averages over these, so they do not part a section
+_COUNTS = ("n_real", "n_generated")
+_METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_hash", *_COUNTS, "points")
+# A row averages over these, so they do not part a section.
+_SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
+_MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation (ddof = 1; None for a single value) of n values."""
+    """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval, of n values.
+
+    A single value has neither a deviation nor an interval: both are None.
+    """
 
     mean: float
     std: float | None
     n: int
+    half: float | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What no model made: held-out images (the floor) or noise (the ceiling), scored like a model's samples."""
+
+    kind: str  # floor or ceiling
+    title: str
+    metrics: dict[str, dict[str, Any]]  # by name
 
 
 @dataclass(frozen=True)
@@ -88,16 +106,39 @@ class Section:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """One example of every metric, the lead first, the others in the records' order."""
+        """One example of every metric: the lead first, the others by group, in the records' order."""
         found: dict[str, dict[str, Any]] = {}
         for metric in (metric for record in self.records for metric in record.metrics):
             found.setdefault(metric["name"], metric)
-        return sorted(found.values(), key=lambda metric: not metric.get("lead"))
+        return sorted(found.values(), key=lambda metric: (not metric.get("lead"), GROUPS.index(metric["group"])))
+
+    @property
+    def tabulated(self) -> list[dict[str, Any]]:
+        """The metrics that tables and plots show, in the order of `metrics`."""
+        return [metric for metric in self.metrics if _MINOR not in metric["name"]]
+
+    @property
+    def references(self) -> list[Reference]:
+        """Floor and ceiling, as the first finished record states them."""
+        stated = next((record.data["references"] for record in self.records if record.data["references"]), {})
+        return [
+            Reference(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})
+            for kind in REFERENCES
+            if kind in stated
+        ]
 
     @property
     def lead(self) -> dict[str, Any] | None:
         """The score that decides; where no record names one, the first."""
         return next(iter(self.metrics), None)
+
+    def reference_label(self, reference: Reference) -> str:
+        """The reference's title, with its number of images where the models' scores count another one."""
+        for metric in self.metrics:
+            own = reference.metrics.get(metric["name"], {}).get("n_generated")
+            if own is not None and own != metric.get("n_generated"):
+                return f"{reference.title} ({own:,} images)"
+        return reference.title
 
 
 def score(record: Record, name: str) -> float | None:
@@ -107,24 +148,46 @@ def score(record: Record, name: str) -> float | None:
 
 
 def summarize(values: Iterable[float]) -> Summary | None:
-    """Mean and sample standard deviation (ddof = 1); None for no values at all."""
+    """Mean, deviation and interval of the mean; None for no values at all."""
     values = [float(value) for value in values]
     if not values:
         return None
-    return Summary(math.fsum(values) / len(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Summary(mean, None, 1)
+    low, high = statistics.t_interval(values)
+    return Summary(mean, stdev(values), len(values), (high - low) / 2)
 
 
 def split(records: list[Record]) -> list[Section]:
     """Part the records into sections: by dataset, then by protocol (data, evaluation, extractor, counts, device).
 
-    UserError where one section would hold the same model, configuration and training seed twice.
+    UserError where one section would hold the same model, configuration and training seed twice, or where the columns
+    of one table would count different images.
     """
     result = []
+    for record in records:
+        _refuse_mixed_counts(record)
     for dataset in dict.fromkeys(record.dataset for record in records):
         pools = _pools([record for record in records if record.dataset == dataset])
         for number, pool in enumerate(pools, start=1):
             result.append(Section(dataset, number, len(pools), _rows(pool)))
     return result
+
+
+def _refuse_mixed_counts(record: Record) -> None:
+    """A Frechet distance of 1,000 images beside precision of 500 would be read as one experiment."""
+    for field in _COUNTS:
+        counts: dict[int, str] = {}
+        for metric in record.metrics:
+            if metric["group"] == "samples" and metric.get(field) is not None:
+                counts.setdefault(metric[field], metric["label"])
+        if len(counts) > 1:
+            (first, one), (second, other) = list(counts.items())[:2]
+            raise UserError(
+                f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
+                f"table must count the same images; delete the folder {record.folder} and run the cell again"
+            )
 
 
 def _pools(records: list[Record]) -> list[list[Record]]:

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.records import write_bytes
+from bench.report.sections import Row, Section
 
 DPI = 150
 TITLE, LABEL, SMALL = 11, 9, 7.5  # font sizes in points
@@ -66,6 +71,49 @@ class Looks:
 
     def marker(self, model: str) -> str:
         return self._looks[model][1]
+
+
+def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
+    """A handle per model, with what happened to those that did not all finish."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=looks.colour(row.label),
+            marker=looks.marker(row.label),
+            linestyle=linestyle,
+            label=literal(f"{row.label} ({len(row.diverged)} diverged)" if row.diverged else row.label),
+        )
+        for row in rows
+    ]
+
+
+def across(handles: list[Line2D], characters: int = 110) -> int:
+    """How many columns of a legend fit."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    return max(1, min(len(handles), characters // (longest + 6)))
+
+
+def direction(metric: dict[str, Any]) -> str:
+    """Which way a score improves, in words."""
+    return "a description, not ranked" if metric["better"] == "none" else f"{metric['better']} is better"
+
+
+def nothing(section: Section) -> str:
+    """Why a section has no numbers to plot."""
+    return f"no run finished: {'; '.join(f'{row.label}: {row.status}' for row in section.rows)}"
+
+
+def tick(value: float) -> str:
+    """A number at an axis: short, thousands set apart."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def logarithmic(axis: Axis, ratio: float) -> None:
+    """Ticks of a logarithmic axis that spans a `ratio`: powers of ten, with twos and fives where there is room."""
+    axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 1000 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def literal(text: str) -> str:

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unicodedata import east_asian_width
 
-from bench.records import Record, write_text
-from bench.report.captions import arrow, caption
-from bench.report.numerals import NONE, number, plus_minus
-from bench.report.sections import Row, Section
+from bench.records import write_text
+from bench.report.blocks import Block, Cell, blocks
+from bench.report.captions import caption
+from bench.report.sections import Section
 
 _TITLE = "Comparison of generative models"
-
-
-@dataclass(frozen=True)
-class Column:
-    header: str
-    cells: list[str]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A table narrow enough for a terminal or a page; a section has up to three, with the same rows."""
-
-    title: str
-    columns: list[Column]
+_BLOCKS = 4  # in one float of LaTeX: as many as fit a page below a long caption
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
@@ -39,98 +24,39 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
     return [root / name for name in outputs]
 
 
-def blocks(section: Section) -> list[Block]:
-    """Scores of the samples, then of reconstruction and interpolation, then cost: nothing is left out, only parted."""
-    rows = list(section.rows)
-    models = Column("model", [row.label for row in rows])
-    samples = [metric for metric in section.metrics if metric.get("extractor") or metric is section.lead]
-    others = [metric for metric in section.metrics if metric not in samples]
-    status = Column("status", [row.status for row in rows])
-    result = [Block("Samples", [models, *_scores(rows, samples), status])]
-    if others:
-        result.append(Block("Reconstruction and interpolation", [models, *_scores(rows, others)]))
-    result.append(Block("Cost", [models, *_cost(rows)]))
-    return result
-
-
-def _scores(rows: list[Row], metrics: list[dict[str, Any]]) -> list[Column]:
-    columns = []
-    for metric in metrics:
-        name = metric["name"]
-        columns.append(Column(f"{metric['label']} {arrow(metric)}", [_score(row, name) for row in rows]))
-        budgets = [_budget(row, name) for row in rows]
-        if any(budget != NONE for budget in budgets):
-            columns.append(Column("budget", budgets))
-    return columns
-
-
-def _score(row: Row, name: str) -> str:
-    summary = row.score(name)
-    text = plus_minus(summary)
-    return text if summary is None or summary.n == len(row.finished) else f"{text} (n = {summary.n})"
-
-
-def _budget(row: Row, name: str) -> str:
-    metrics = (record.metric(name) for record in row.finished)
-    found = next((metric for metric in metrics if metric and metric.get("budget") is not None), None)
-    if found is None:
-        return NONE
-    unit = str(found.get("budget_unit") or "")
-    if found["budget"] == 1:  # "1 decode per image"
-        unit = unit.replace("decodes", "decode")
-    return f"{number(found['budget'])} {unit}".strip()
-
-
-def _cost(rows: list[Row]) -> list[Column]:
-    def column(header: str, cell: Callable[[Row], str]) -> Column:
-        return Column(header, [cell(row) for row in rows])
-
-    return [
-        column("parameters (trained)", _parameters),
-        column("updates", _updates),
-        column("training seconds", lambda row: plus_minus(row.summary(lambda record: _training(record, "seconds")))),
-        column("network evaluations per sample", lambda row: number(_first(row, "network_evaluations_per_sample"))),
-        column("samples/s", lambda row: plus_minus(row.summary(lambda record: record.samples_per_second))),
-    ]
-
-
-def _first(row: Row, field: str) -> Any:
-    return row.records[0].data[field]  # the same for every seed of one configuration
-
-
-def _parameters(row: Row) -> str:
-    return f"{number(_first(row, 'parameters'))} ({number(_first(row, 'parameters_trained'))})"
-
-
-def _updates(row: Row) -> str:
-    summary = row.summary(lambda record: _training(record, "updates"))
-    return plus_minus(summary) if summary and summary.std else number(int(summary.mean) if summary else None)
-
-
-def _training(record: Record, field: str) -> float:
-    return float(record.data["training"][field])
-
-
 def markdown(sections: list[Section]) -> str:
     """GitHub's Markdown, its columns aligned for a terminal."""
     parts = [f"# {_TITLE}"]
     for section in sections:
         parts.append(f"## {escape_markdown(section.title)}")
         for block in blocks(section):
-            parts += [f"### {block.title}", _markdown_table(block)]
+            parts += [f"### {escape_markdown(block.title)}", _markdown_table(block)]
         parts.append("\n".join(f"- {escape_markdown(line)}" for line in caption(section)))
     return "\n\n".join(parts) + "\n"
 
 
+_Text = Callable[[str], str]
+
+
+def _rows(block: Block, escape: _Text, bold: _Text) -> tuple[list[list[str]], list[list[str]]]:
+    """The texts of a block row by row: header and models, then references."""
+
+    def text(cell: Cell) -> str:
+        return bold(escape(cell.text)) if cell.bold else escape(cell.text)
+
+    columns = [[escape(column.header), *(text(cell) for cell in column.cells)] for column in block.columns]
+    below = [[text(cell) for cell in column.references] for column in block.columns]
+    return [list(row) for row in zip(*columns, strict=True)], [list(row) for row in zip(*below, strict=True)]
+
+
 def _markdown_table(block: Block) -> str:
-    columns = [[escape_markdown(text) for text in (column.header, *column.cells)] for column in block.columns]
-    widths = [max(_width(text) for text in column) for column in columns]
+    models, references = _rows(block, escape_markdown, lambda text: f"**{text}**")
+    if references:
+        references.insert(0, [""] * len(block.columns))  # Markdown has no rule inside a table
+    widths = [max(map(_width, column)) for column in zip(*models, *references, strict=True)]
     lines = []
-    for index in range(len(columns[0])):
-        cells = [
-            _pad(column[index], width, right=k > 0)
-            for k, (column, width) in enumerate(zip(columns, widths, strict=True))
-        ]
+    for row in [*models, *references]:
+        cells = [_pad(text, width, right=k > 0) for k, (text, width) in enumerate(zip(row, widths, strict=True))]
         lines.append(f"| {' | '.join(cells)} |")
     rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join([lines[0], f"| {' | '.join(rules)} |", *lines[1:]])
@@ -146,33 +72,40 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 
 def latex(sections: list[Section]) -> str:
-    """One table float per section (packages booktabs and graphicx), every special character escaped."""
+    """Table floats of up to four blocks (packages booktabs and graphicx), every special character escaped.
+
+    The first float of a section has the whole caption, the others refer to it.
+    """
     parts = [
         "% In the preamble: \\usepackage{booktabs,graphicx}. For pdflatex, UTF-8 input (the default since 2018).",
     ]
-    for number_, section in enumerate(sections, start=1):
-        lines = [r"\begin{table*}[tbp]", r"\centering"]
-        lines.append(
-            rf"\caption{{{escape_latex(section.title)}. {' '.join(escape_latex(line) for line in caption(section))}}}"
-        )
-        lines.append(rf"\label{{tab:section-{number_}}}")
-        for block in blocks(section):
-            lines += _latex_table(block)
-        parts.append("\n".join([*lines, r"\end{table*}"]))
+    for number, section in enumerate(sections, start=1):
+        title, label = escape_latex(section.title), f"tab:section-{number}"
+        parted = blocks(section)
+        for start in range(0, len(parted), _BLOCKS):
+            if start == 0:
+                lines = [rf"\caption{{{title}. {' '.join(escape_latex(line) for line in caption(section))}}}"]
+                lines.append(rf"\label{{{label}}}")
+            else:
+                lines = [rf"\caption{{{title}, continued; how to read it: table~\ref{{{label}}}.}}"]
+            for block in parted[start : start + _BLOCKS]:
+                lines += _latex_table(block)
+            parts.append("\n".join([r"\begin{table*}[tbp]", r"\centering", *lines, r"\end{table*}"]))
     return "\n\n".join(parts) + "\n"
 
 
 def _latex_table(block: Block) -> list[str]:
-    columns = [[escape_latex(text) for text in (column.header, *column.cells)] for column in block.columns]
-    rows = [" & ".join(cells) + r" \\" for cells in zip(*columns, strict=True)]
+    parts = _rows(block, escape_latex, lambda text: rf"\textbf{{{text}}}")
+    models, references = ([" & ".join(row) + r" \\" for row in part] for part in parts)
     return [
         rf"\par\smallskip {escape_latex(block.title)}\par\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(block.columns) - 1)}}}",
         r"\toprule",
-        rows[0],
+        models[0],
         r"\midrule",
-        *rows[1:],
+        *models[1:],
+        *([r"\midrule", *references] if references else []),
         r"\bottomrule",
         r"\end{tabular}}",
     ]

@@ -53,10 +53,16 @@ def mosaic(rows: Sequence[Sequence[Picture]]) -> Picture:
     return canvas
 
 
-def crop(rows: list[list[Picture]], *, most_rows: int, most_pixels: int) -> list[list[Picture]]:
-    """The first rows and columns that fit into `most_pixels` across; a sheet of large images is cut, not shrunk."""
+def crop(rows: list[list[Picture]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Picture]]:
+    """The first rows and columns that fit into `most_pixels` across; a sheet of large images is cut, not shrunk.
+
+    `ends` keeps the first and the last column and takes the others evenly between them, as a path needs it.
+    """
     if not rows:
         return rows
     pitch = rows[0][0].shape[1] * enlargement(rows[0][0]) + GAP
-    columns = max(1, (most_pixels + GAP) // pitch)
-    return [row[:columns] for row in rows[:most_rows]]
+    most, columns = max(1, (most_pixels + GAP) // pitch), len(rows[0])
+    kept = range(min(most, columns))
+    if ends and 2 <= most < columns:
+        kept = [round(i * (columns - 1) / (most - 1)) for i in range(most)]
+    return [[row[column] for column in kept] for row in rows[:most_rows]]

@@ -1,0 +1,248 @@
+"""What is bold and why, the parts of the variance, the rows below the models, and which table has which columns."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bench.records import Record, read_all
+from bench.report import csvs, tables
+from bench.report.blocks import Block, blocks
+from bench.report.captions import caption
+from bench.report.sections import Section, split
+from tests import fabricate
+
+KID = "KID(efficientnet-lite0)"
+
+
+def section_of(*records: dict) -> Section:
+    (section,) = split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)])
+    return section
+
+
+def block_of(section: Section, title: str) -> Block:
+    return next(block for block in blocks(section) if block.title.startswith(title))
+
+
+def bold(section: Section) -> dict[str, list[str]]:
+    """Header of each column with bold cells -> the models that are bold in it."""
+    found = {}
+    for block in blocks(section):
+        labels = [cell.text for cell in block.columns[0].cells]
+        for column in block.columns:
+            if names := [label for label, cell in zip(labels, column.cells, strict=True) if cell.bold]:
+                found[f"{block.title}: {column.header}"] = names
+    return found
+
+
+def _table_csv(root: Path, section: Section) -> list[dict[str, str]]:
+    """The lines of table.csv of the section's records, written into a results folder."""
+    for record in section.records:
+        fabricate.cell(root, record.data, pictures=False)
+    with open(csvs.write(root, split(read_all(root)))[0], newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_best_beyond_chance_is_bold():
+    section = section_of(*(one for model in ("ebm", "vae", "dcgan") for one in fabricate.decided(model)))
+    found = bold(section)
+    assert found[f"Samples: {KID} ↓"] == ["ebm"]
+    assert found["Samples: IS(efficientnet-lite0) ↑"] == ["dcgan"]  # higher is better
+    assert found["Interpolation between real images: length ratio ↓"] == ["ebm"]
+    assert not any(title.startswith(("Reconstruction", "Diagnostics", "Cost")) for title in found)  # equal, or alone
+    assert not any(title.endswith(": copying") for title in found)  # a description
+    text, latex = tables.markdown([section]), tables.latex([section])
+    assert text.count("**") == 2 * latex.count(r"\textbf{") == 2 * len(found)
+    assert "**0.010010 ± 0.000025**" in text
+    assert r"\textbf{0.010010 $\pm$ 0.000025}" in latex
+    # 8 ranked scores of samples, 3 of reconstruction, 2 * 5 of interpolation; the best against each of two others
+    assert (
+        "Bold: best of its column and better than every other model there (Welch's t-test, Holm-corrected over the 42 "
+        in text
+    )
+    assert "comparisons of this section, alpha = 0.05)" in text
+    assert r"Not tested (fewer than two rows): OOD AUROC (uniform noise)." in text
+
+
+def test_better_than_all_others_is_more_than_better_than_one():
+    twin = [one | {"model": "ebm-twin"} for one in fabricate.decided("ebm")]
+    section = section_of(*fabricate.decided("ebm"), *twin, *fabricate.decided("dcgan"))
+    assert f"Samples: {KID} ↓" not in bold(section)  # the two lead together
+    assert bold(section)["Samples: IS(efficientnet-lite0) ↑"] == ["dcgan"]
+
+
+def test_where_chance_explains_the_difference_nothing_is_bold():
+    near = [fabricate.record(seed=seed, kid=kid) for seed, kid in enumerate([0.010, 0.012, 0.017])]
+    other = [fabricate.record(model="dcgan", seed=seed, kid=kid) for seed, kid in enumerate([0.011, 0.013, 0.018])]
+    section = section_of(*near, *other)
+    assert bold(section) == {}
+    assert "Nothing is bold: in no column is the best model better than every other beyond chance" in " ".join(
+        caption(section)
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "reason"),
+    [
+        (fabricate.decided("ebm", 2) + fabricate.decided("dcgan", 3), "fewer than three seeds"),
+        (fabricate.decided("ebm", 3), "fewer than two rows"),
+    ],
+)
+def test_without_three_seeds_or_a_rival_nothing_is_tested(records, reason):
+    section = section_of(*records)
+    assert bold(section) == {}
+    assert f"Nothing is bold, as no column could be tested: {reason}" in " ".join(caption(section))
+
+
+def test_a_winner_with_diverged_runs_is_named_and_not_bold():
+    dead = fabricate.record("digits", "ebm", 3, diverged_at=5)
+    section = section_of(*fabricate.decided("ebm"), dead, *fabricate.decided("dcgan"))
+    assert {row for rows in bold(section).values() for row in rows} == {"dcgan"}
+    (line,) = [line for line in caption(section) if line.startswith("Best of those that finished, but not bold")]
+    assert f"as it has diverged runs: ebm ({KID}, " in line
+
+
+def test_bold_at_unequal_budgets_says_so():
+    better = [one for seed in range(3) for one in [fabricate.record(seed=seed, mse=0.01 + 1e-5 * seed)]]
+    worse = [one for seed in range(3) for one in [fabricate.record(model="vae", seed=seed, mse=0.02 + 1e-5 * seed)]]
+    section = section_of(*better, *worse)
+    assert bold(section)["Reconstruction: reconstruction MSE ↓"] == ["ebm"]
+    assert any(
+        line.startswith("Budgets differ") and line.endswith("(reconstruction MSE, PSNR, SSIM).")
+        for line in caption(section)
+    )
+    assert [column.header for column in block_of(section, "Reconstruction").columns][-1] == "budget"
+
+
+# --- parts of the variance ---
+
+
+def _with_values(seed: int, values: list[float]) -> dict:
+    data = fabricate.record(seed=seed, evaluation_seeds=tuple(range(len(values))))
+    data["metrics"][2] |= {"value": sum(values) / len(values), "per_seed": values}
+    return data
+
+
+def test_the_share_of_sampling_is_that_of_the_analysis_of_variance(tmp_path):
+    # mean square within 2, between 16: training (16 - 2) / 2 = 7, and 2 of 9 is 22 %
+    section = section_of(_with_values(0, [1.0, 3.0]), _with_values(1, [5.0, 7.0]))
+    block = block_of(section, "Share of the variance that sampling alone explains (features of efficientnet-lite0)")
+    shares = {column.header: column.cells[0].text for column in block.columns}
+    assert shares["KID"] == "22 %"
+    assert any(line.startswith("Share of the variance") for line in caption(section))
+    line = _table_csv(tmp_path, section)[0]
+    assert float(line[f"{KID} sampling share of variance"]) == pytest.approx(2 / 9)
+
+
+@pytest.mark.parametrize(
+    "values", [[[1.0, 3.0]], [[1.0], [5.0]], [[1.0, 3.0], [5.0, 6.0, 7.0]]], ids=["a seed", "a sampling", "unequal"]
+)
+def test_without_two_of_both_seeds_there_is_no_share(values):
+    section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
+    assert not any(block.title.startswith("Share") for block in blocks(section))
+    assert not any(line.startswith("Share") for line in caption(section))
+
+
+# --- the rows below the models ---
+
+
+def test_references_stand_below_the_models_where_they_have_a_score(tmp_path):
+    section = section_of(fabricate.record(), fabricate.record(model="vae"))
+    samples = block_of(section, "Samples")
+    assert [cell.text for cell in samples.columns[0].references] == ["real, held out (299 images)", "uniform noise"]
+    assert samples.columns[1].references[1].text == "0.400 [0.360, 0.440]"
+    assert block_of(section, "Reconstruction").columns[0].references == []
+    lines = tables.markdown([section]).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("| real, held out"))
+    assert not lines[first - 1].strip("| ")  # an empty row parts them
+    assert lines[first - 2].startswith("| vae")
+    rows = _table_csv(tmp_path, section)
+    assert [row["kind"] for row in rows] == ["model", "model", "floor", "ceiling"]
+    assert float(rows[3][f"{KID} mean"]) == 0.4
+    assert rows[2][f"{KID} n_generated"] == "299"
+    assert rows[2]["reconstruction MSE mean"] == ""
+
+
+def test_a_reference_of_as_many_images_is_not_labelled_with_them():
+    data = fabricate.record(n_generated=299)
+    section = section_of(data)
+    labels = [cell.text for cell in block_of(section, "Samples").columns[0].references]
+    assert labels == ["real, held out", "uniform noise (1,000 images)"]
+
+
+def test_records_that_disagree_on_a_reference_are_reported():
+    other = fabricate.record(seed=1)
+    other["references"]["floor"]["metrics"][0] |= {"value": 1.01, "per_seed": [1.01]}
+    assert any("disagree on real, held out" in line for line in caption(section_of(fabricate.record(), other)))
+    assert not any("disagree" in line for line in caption(section_of(fabricate.record(), fabricate.record(seed=1))))
+
+
+def test_records_without_references_have_no_such_rows():
+    section = section_of(fabricate.record() | {"references": {}})
+    assert all(column.references == [] for block in blocks(section) for column in block.columns)
+    assert "Rows below" not in " ".join(caption(section))
+
+
+# --- which table has what ---
+
+
+def test_each_group_has_its_table():
+    headers = {
+        block.title: [column.header for column in block.columns[1:]]
+        for block in blocks(section_of(fabricate.record(), fabricate.record(seed=1)))
+    }
+    assert list(headers) == [
+        "Samples",
+        "Samples: fidelity, variety and copying (features of efficientnet-lite0)",
+        "Reconstruction",
+        "Interpolation between samples",
+        "Interpolation between real images",
+        "Diagnostics",
+        "Share of the variance that sampling alone explains (features of efficientnet-lite0)",
+        "Cost",
+    ]
+    assert headers["Samples"][0] == f"{KID} ↓"
+    assert headers["Samples"][-1] == "status"
+    fidelity = headers["Samples: fidelity, variety and copying (features of efficientnet-lite0)"]
+    assert fidelity == ["precision ↑", "recall ↑", "density ↑", "coverage ↑", "copying"]
+    assert headers["Reconstruction"] == ["reconstruction MSE ↓", "PSNR ↑", "SSIM ↑", "budget"]
+    between = headers["Interpolation between samples"]
+    assert between == [
+        f"{name} ↓"
+        for name in ("length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism")
+    ]
+    assert headers["Interpolation between real images"] == between
+    assert headers["Diagnostics"] == ["energy gap", "gradient norm", "OOD AUROC (uniform noise) ↑"]
+
+
+def test_the_papers_path_is_in_the_csv_alone(tmp_path):
+    section = section_of(fabricate.record())
+    assert "paper path" not in tables.markdown([section])
+    line = _table_csv(tmp_path, section)[0]
+    assert float(line["interpolation length ratio, paper path mean"]) == pytest.approx(1.51)
+    assert float(line["interpolation length ratio, paper path, real ends mean"]) == pytest.approx(1.61)
+
+
+def test_an_extractor_is_left_out_of_a_header_only_where_the_title_has_it():
+    data = fabricate.record()
+    for metric in data["metrics"]:
+        metric["label"] = metric["label"].replace("(efficientnet-lite0)", "(efficientnet-lite0, 112 px)")
+    block = block_of(section_of(data), "Samples: fidelity")
+    assert block.title.endswith("(features of efficientnet-lite0, 112 px)")
+    assert block.columns[1].header == "precision ↑"
+    data["metrics"][4]["label"] = "precision(inception/64)"
+    block = block_of(section_of(data), "Samples: fidelity")
+    assert block.title == "Samples: fidelity, variety and copying"
+    assert [column.header for column in block.columns[1:3]] == [
+        "precision(inception/64) ↑",
+        "recall(efficientnet-lite0, 112 px) ↑",
+    ]
+
+
+def test_budgets_that_differ_between_scores_are_all_shown():
+    data = fabricate.record()
+    data["metrics"][9]["budget"] = 7
+    columns = [column.header for column in block_of(section_of(data), "Reconstruction").columns]
+    assert columns == ["model", "reconstruction MSE ↓", "budget", "PSNR ↑", "SSIM ↑", "budget"]
