@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.nets import downward, upward
-from bench.inversion import invert
-from bench.model import GenerativeModel, ModelConfig, require
+from bench.inversion import Inverted, invert
+from bench.model import GenerativeModel, ModelConfig, Observer, require
 from bench.priors import draw_uniform, mix_uniform
 from bench.seeds import seeded_init
 
@@ -54,9 +54,16 @@ class DCGAN(GenerativeModel):
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mix_uniform(a, b, t)
 
-    def reconstruct(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
         """Adam on ||x - G(z)||^2 from a draw of the prior, kept in its support: the best of `budget` decodes."""
+        return self._invert(images, budget, generator, observe).images
 
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+        return self._invert(images, budget, generator, None).latents
+
+    def _invert(self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None) -> Inverted:
         def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 z = z.detach().requires_grad_()
@@ -71,6 +78,7 @@ class DCGAN(GenerativeModel):
             budget=budget,
             optimizer=lambda z: torch.optim.Adam(z, lr=self.inversion_lr),
             project=lambda z: z.clamp(-1, 1),
+            observe=observe,
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.nets import downward, upward
-from bench.model import GenerativeModel, ModelConfig, require
+from bench.model import GenerativeModel, ModelConfig, Observer, require
 from bench.priors import draw_normal, mix_normal
 from bench.seeds import seeded_init
 
@@ -63,10 +63,16 @@ class VAE(GenerativeModel):
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mix_normal(a, b, t)
 
-    @torch.no_grad()
-    def reconstruct(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
         """The decode of the encoder's mean: one decode, whatever the budget."""
-        return self.decode(self.encode(images)[0])
+        return self.decode(self.invert_latents(images, budget, generator))
+
+    @torch.no_grad()
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+        """The encoder's mean."""
+        return self.encode(images)[0]
 
 
 class VAETrainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import time
@@ -41,7 +42,7 @@ class Cell:
     data: DataConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
-    evaluation_seed: int
+    evaluation_seeds: tuple[int, ...]
     config: ModelConfig
     folder: Path
 
@@ -50,7 +51,7 @@ class Cell:
         return {
             "data": {"source": self.source, **asdict(self.data)},
             "model": {"factory": self.model_name, **asdict(self.config)},
-            "evaluation": {"extractor": extractor, "seed": self.evaluation_seed, **asdict(self.evaluation)},
+            "evaluation": {"extractor": extractor, "seeds": self.evaluation_seeds, **asdict(self.evaluation)},
         }
 
 
@@ -71,6 +72,11 @@ def new_trainer(cell: Cell, image_shape: tuple[int, int, int], device: torch.dev
         raise UserError(f"the trainer of {cell.model} lacks {', '.join(missing)}: see docs/models.md for the contract")
     if not isinstance(trainer.model, GenerativeModel):
         raise UserError(f"{cell.model}: its model is no GenerativeModel: derive it from bench.model.GenerativeModel")
+    model = trainer.model
+    if model.reconstructs_by_inversion and "observe" not in inspect.signature(model.reconstruct).parameters:
+        raise UserError(
+            f"{cell.model}: its model's reconstruct takes no `observe`: see docs/models.md for the contract"
+        )
     return trainer
 
 
@@ -91,7 +97,7 @@ def run_cell(
     def save_grid(update: int) -> None:
         with torch.no_grad():
             blocks = list(
-                in_blocks(trainer.model.sample, ROWS * COLUMNS, cell.evaluation_seed, "sample", device=device)
+                in_blocks(trainer.model.sample, ROWS * COLUMNS, cell.evaluation_seeds[0], "sample", device=device)
             )
         path = cell.folder / "grids" / f"update-{update:07d}.png"
         write_bytes(path, png(Picture.of(torch.cat(blocks), COLUMNS)))
@@ -110,7 +116,7 @@ def run_cell(
         )
         message = result.stopped
         if not message:
-            evaluation = evaluator.evaluate(trainer.model, cell.evaluation_seed)
+            evaluation = evaluator.evaluate(trainer.model, cell.evaluation_seeds)
     except NotFiniteError as error:
         message = str(error)
     status = "diverged" if evaluation is None else "finished"
@@ -120,7 +126,7 @@ def run_cell(
         "dataset": cell.dataset,
         "model": cell.model,
         "training_seed": cell.seed,
-        "evaluation_seed": cell.evaluation_seed,
+        "evaluation_seeds": list(cell.evaluation_seeds),
         "status": status,
         "message": message,
         "profile": profile,
@@ -139,6 +145,8 @@ def run_cell(
             "last": result.last,
         },
         "metrics": evaluation.metrics if evaluation else [],
+        "references": evaluation.references if evaluation else {},
+        "curves": evaluation.curves if evaluation else [],
         "throughput": evaluation.throughput if evaluation else None,
         "environment": runtime.environment(device),
         "images": {name: describe(name, picture) for name, picture in pictures.items()},

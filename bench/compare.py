@@ -37,7 +37,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seeds", nargs="*", type=int, metavar="N", help="training seeds (default: the profile's)")
     p.add_argument(
-        "--evaluation-seed", type=int, default=0, metavar="N", help="seed of samples and metrics (default: 0)"
+        "--evaluation-seeds",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="seeds of samples and metrics; scores are means over them (default: the profile's)",
     )
     p.add_argument("--profile", default="quick", help=f"{', '.join(profile_names())}, or a .toml file (default: quick)")
     p.add_argument(
@@ -55,8 +59,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data-root", type=Path, help=f"where data sets lie (default: ${DATA_ROOT}, else data)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    p.add_argument("--features", help="auto, inception or efficientnet-lite0 (default: the profile's)")
+    p.add_argument(
+        "--features",
+        help="auto, inception or efficientnet-lite0, these two also as NAME/LAYER or NAME@SIDE, "
+        "or package.module:Class (default: the profile's)",
+    )
     p.add_argument("--inception-weights", type=Path, metavar="FILE", help="local weights of the Inception extractor")
+    p.add_argument("--no-cache", action="store_true", help="compute the features of real images anew, and keep nothing")
     p.add_argument("--quiet", action="store_true", help="no progress bars")
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
@@ -85,14 +94,15 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     seeds = profile.seeds if arguments.seeds is None else tuple(arguments.seeds)
     if not seeds:
         raise UserError("--seeds is empty: give at least one, for instance --seeds 0 1 2")
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, none negative")
-    if arguments.evaluation_seed < 0:
-        raise UserError(f"--evaluation-seed {arguments.evaluation_seed} is negative: give 0 or more")
+    evaluation_seeds = tuple(arguments.evaluation_seeds or profile.evaluation_seeds)
+    for option, given in (("--seeds", seeds), ("--evaluation-seeds", evaluation_seeds)):
+        if len(set(given)) < len(given) or min(given) < 0:
+            raise UserError(f"{option} {' '.join(map(str, given))}: give each seed once, none negative")
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads {arguments.threads} is too few: give at least 1")
     models = tuple(arguments.models or profile.models)
     from bench import grid, registry, report  # here, so that --help and bad arguments are answered at once
+    from bench.features.cache import cache_folder
 
     overrides = parse_overrides(arguments.set, [*SECTIONS, *(registry.label(m) for m in (*MODELS, *models))])
     if arguments.image_size is not None:
@@ -105,9 +115,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             datasets=tuple(arguments.datasets or profile.datasets),
             models=models,
             seeds=seeds,
-            evaluation_seed=arguments.evaluation_seed,
+            evaluation_seeds=evaluation_seeds,
             features=arguments.features or profile.features,
             inception_weights=arguments.inception_weights,
+            cache=None if arguments.no_cache else cache_folder(),
             out=out,
             data_root=data_root,
             device=arguments.device,

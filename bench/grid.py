@@ -31,9 +31,10 @@ class Request:
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     seeds: tuple[int, ...]  # of training
-    evaluation_seed: int
+    evaluation_seeds: tuple[int, ...]
     features: str
     inception_weights: Path | None
+    cache: Path | None  # where features of real images are kept
     out: Path
     data_root: Path
     device: str
@@ -68,7 +69,7 @@ def plan(request: Request) -> list[Cell]:
                 factory=factories[name],
                 seed=seed,
                 **settings,
-                evaluation_seed=request.evaluation_seed,
+                evaluation_seeds=request.evaluation_seeds,
                 config=configs[name],
                 folder=cell_folder(request.out, dataset, label, seed),
             )
@@ -120,11 +121,24 @@ def run(request: Request) -> list[str]:
     evaluators: dict[str, Evaluator] = {}
     for cell in cells:
         if cell.source not in evaluators:
-            images = datasets.load(cell.source, request.data_root, cell.data, progress=request.progress)
+            images = datasets.load(
+                cell.source,
+                request.data_root,
+                cell.data,
+                spare=max(0, cell.evaluation.samples - cell.data.held_out),
+                progress=request.progress,
+            )
             for note in images.notes:
                 say(f"{cell.dataset}: {note}")
             _refuse_other_images(request.out, images)
-            evaluators[cell.source] = Evaluator(images, extractor, cell.evaluation, progress=request.progress)
+            evaluators[cell.source] = Evaluator(
+                images,
+                extractor,
+                cell.evaluation,
+                cache=request.cache,
+                data_root=request.data_root,
+                progress=request.progress,
+            )
         if cell.seed == request.seeds[0]:
             new_trainer(cell, evaluators[cell.source].data.image_shape, torch.device("cpu"))
     statuses = []

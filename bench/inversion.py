@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.errors import NotFiniteError
+from bench.model import Observer
+
+
+class Inverted(NamedTuple):
+    """The best of an inversion's iterates, for each image."""
+
+    images: Tensor  # (n, C, H, W), their decodes
+    latents: Tensor  # (n, ...)
 
 
 def invert(
@@ -19,8 +28,9 @@ def invert(
     budget: int,  # decodes an image; a decode and the gradient of its error count as one
     optimizer: Callable[[list[Tensor]], Optimizer],  # must update every latent by itself, as SGD and Adam do
     project: Callable[[Tensor], Tensor] | None = None,  # keeps latents in the prior's support
-) -> Tensor:
-    """The best decode of each image (n, C, H, W) among `budget` iterates of min_z ||x - M(z)||^2.
+    observe: Observer | None = None,
+) -> Inverted:
+    """The best decode of each image among `budget` iterates of min_z ||x - M(z)||^2, and its latent.
 
     Nijkamp et al. 2019, arXiv 1904.09770, section 4.3. Raises ValueError for a budget under 1.
     """
@@ -28,17 +38,19 @@ def invert(
         raise ValueError(f"an inversion budget of {budget} decodes is too small: it must be at least 1")
     z = latents.detach().clone()
     steps = optimizer([z])
-    best = torch.empty_like(images)
+    best, best_z = torch.empty_like(images), z.clone()
     least = torch.full((len(images),), torch.inf, device=images.device)
-    for _ in range(budget):
+    for done in range(1, budget + 1):
         decoded, z.grad = decode_and_gradient(z)
         error = (decoded - images).square().flatten(1).mean(1)
         better = error < least
-        best[better], least[better] = decoded[better], error[better]
+        best[better], best_z[better], least[better] = decoded[better], z[better], error[better]
+        if observe is not None:
+            observe(done, least)
         steps.step()
         if project is not None:
             with torch.no_grad():
                 z.copy_(project(z))
     if not torch.isfinite(least).all():
         raise NotFiniteError("latent inversion met nothing but decodes that are not finite")
-    return best
+    return Inverted(best, best_z)

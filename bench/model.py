@@ -10,11 +10,18 @@ and returns a `Trainer`. A trainer class with that constructor is such a factory
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from bench.priors import mix_normal
+
+Observer = Callable[
+    [int, Tensor], None
+]  # (decodes, least mean squared error so far of each image (n,)); not to be kept
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class GenerativeModel(nn.Module):
     image_shape: tuple[int, int, int]  # C, H, W
     evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
+    unlikelihood_name: str = ""  # what `unlikelihood` returns: "energy"
 
     @property
     def sampler(self) -> nn.Module:
@@ -71,13 +79,42 @@ class GenerativeModel(nn.Module):
         """The point at `t` in [0, 1] on a path from `a` to `b` that stays on the prior."""
         raise NotImplementedError
 
-    def reconstruct(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        """Reconstructions (n, C, H, W) in [-1, 1]; latent inversion spends at most `budget` decodes an image."""
+    def mix_latents_paper(self, a: Tensor, b: Tensor, t: float) -> Tensor:
+        """rho a + sqrt(1 - rho^2) b with rho = cos(t pi/2): the path of Nijkamp et al. 2019 (arXiv 1904.09770), evenly
+        spaced in the angle. For a normal prior it is `mix_latents` itself; for a uniform one it leaves the support.
+        """
+        return mix_normal(a, b, t)
+
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
+        """Reconstructions (n, C, H, W) in [-1, 1]; latent inversion spends at most `budget` decodes an image.
+
+        `observe`, given only where `reconstructs_by_inversion`, is told the least squared errors after each decode.
+        """
         raise NotImplementedError
+
+    # What follows is optional: None or nothing stands for a model that has no such thing, and leaves its scores out.
+
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor | None:
+        """The latents (n, ...) whose decodes are the reconstructions of `images`: ends of interpolations."""
+        return None
 
     def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor | None:
         """From noise to image: (frames, n, C, H, W) along the sampler, or None for a model that makes them at once."""
         return None
+
+    def unlikelihood(self, images: Tensor) -> Tensor | None:
+        """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `unlikelihood_name`."""
+        return None
+
+    def at_compute(self, factor: float) -> GenerativeModel | None:
+        """The same weights with `factor` times the network evaluations a sample, rounded and at least 1."""
+        return None
+
+    def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Curves of the sampler's inner life over `n` samples, as a record holds them (docs/results.md)."""
+        return []
 
 
 class Trainer(Protocol):

@@ -6,12 +6,13 @@ import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
 
 PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list, "models": list, "seeds": list, "features": str}
+EVALUATION_SEEDS = "evaluation_seeds"  # as `seeds`, but may be left out
 PER_DATASET = "on"  # [on.celeba.ebm] holds what differs for a data set
 Sections = dict[str, dict[str, Any]]  # section (data, training, evaluation, or a model) -> setting -> value
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Profile:
     features: str
     sections: Sections
     per_dataset: dict[str, Sections]
+    evaluation_seeds: tuple[int, ...] = (0,)
 
     def settings(self, dataset: str, section: str) -> dict[str, Any]:
         """The settings of one section for one data set."""
@@ -54,12 +56,21 @@ def load_profile(name: str) -> Profile:
             raise UserError(f"profile {path}: {key!r} is missing or not a {kind.__name__}")
         value = table.pop(key)
         header[key] = tuple(value) if kind is list else value
+    evaluation_seeds = table.pop(EVALUATION_SEEDS, [0])
+    if not isinstance(evaluation_seeds, list) or not evaluation_seeds:
+        raise UserError(f"profile {path}: {EVALUATION_SEEDS!r} is not a list of one or more seeds")
     per_dataset = table.pop(PER_DATASET, {})
     for place, sections in [("", table), *((f"{PER_DATASET}.{name}.", part) for name, part in per_dataset.items())]:
         for section, settings in sections.items():
             if not isinstance(settings, dict):
                 raise UserError(f"profile {path}: {place}{section} is not a section of settings")
-    return Profile(name=path.stem, sections=table, per_dataset=per_dataset, **header)
+    return Profile(
+        name=path.stem,
+        sections=table,
+        per_dataset=per_dataset,
+        evaluation_seeds=tuple(evaluation_seeds),
+        **header,
+    )
 
 
 def parse_overrides(texts: Iterable[str], sections: Iterable[str]) -> Sections:
@@ -95,7 +106,13 @@ def build(config: type[T], values: Mapping[str, Any], section: str) -> T:
         raise UserError(f"setting {section}.{error}") from None
 
 
-def _checked(value: Any, kind: type, name: str) -> Any:
+def _checked(value: Any, kind: Any, name: str) -> Any:
+    if get_origin(kind) is tuple:  # tuple[float, ...]
+        inner = get_args(kind)[0]
+        if not isinstance(value, list | tuple):
+            example = "['noise']" if inner is str else "[1, 2]"
+            raise UserError(f"setting {name}={value!r} is not a list: give one, for instance {name}={example}")
+        return tuple(_checked(one, inner, name) for one in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:

@@ -1,7 +1,9 @@
-"""The command line, end to end: a smoke run, what it writes, what bad input gets, a researcher's own model."""
+"""The command line, end to end: a smoke run, what it writes, a researcher's own model, a model scored again."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -11,16 +13,30 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bench import compare
+from bench import compare, evaluate
+from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.records import read_all
-from bench.registry import MODELS
 from bench.training import LOG
+from tests.commands import OWN_MODEL, SMOKE, refused
 
 ROOT = Path(__file__).parent.parent
-SMOKE = ["--profile", "smoke", "--quiet", "--threads", "1"]
 TABLES = ["table.csv", "table.md", "table.tex", "cells.csv"]
-PLOTS = ["samples", "reconstructions", "interpolations", "chain", "learning_curves", "scores", "score_against_seconds"]
-PICTURES = ["samples", "originals", "reconstructions", "interpolations"]
+PLOTS = ["samples", "nearest", "reconstructions", "interpolations", "interpolations_reconstructed", "chain"]
+PLOTS += ["learning_curves", "scores", "scores_reconstruction", "score_against_seconds"]
+PLOTS += [f"curve_{name}" for name in ("mse_by_decodes", "kid_by_chain_length", "energy_by_step")]
+PICTURES = ["samples", "nearest", "originals", "reconstructions", "interpolations", "interpolations-reconstructed"]
+FEATURE_METRICS = [
+    "FD",
+    "KID",
+    "IS",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "copying",
+]  # no FD infinity of so few
+PATH_METRICS = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
+PATH_KINDS = ["", ", paper path", ", real ends", ", paper path, real ends"]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -28,21 +44,13 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
 
-def refused(arguments, capsys, *words) -> None:
-    """Exit status 2 and one line of error, the last on stderr, that names each of `words`."""
-    assert compare.main([*SMOKE, *arguments]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert [line.startswith("bench.compare: ") for line in lines].count(True) == 1, lines
-    assert lines[-1].startswith("bench.compare: ")
-    for word in words:
-        assert word in lines[-1]
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A finished smoke run of all three models and two seeds."""
     out = tmp_path_factory.mktemp("results") / "smoke"
-    assert compare.main([*SMOKE, "--out", str(out), "--seeds", "0", "1"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        assert compare.main([*SMOKE, "--out", str(out), "--seeds", "0", "1"]) == 0
     return out
 
 
@@ -71,21 +79,65 @@ def test_every_file_is_there(finished):
 def test_record_tells_all_that_a_reader_needs(finished):
     (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("ebm", 1)]
     data = record.data
-    assert (data["training_seed"], data["evaluation_seed"], data["profile"]) == (1, 0, "smoke")
+    assert (data["training_seed"], data["evaluation_seeds"], data["profile"]) == (1, [0], "smoke")
+    assert data["config"]["evaluation"]["seeds"] == [0]
     assert data["data"]["train"] == 256
     assert data["data"]["held_out"] == 16
     assert len(data["data"]["content_hash"]) == 64
     assert data["network_evaluations_per_sample"] == data["config"]["model"]["steps"] == 5
     assert data["training"]["updates"] == data["training"]["planned_updates"] == 10
-    assert {m["name"] for m in data["metrics"]} == {"FD", "KID", "IS", "MSE", "length ratio", "largest step"}
+    assert [m["name"] for m in data["metrics"]] == [
+        *FEATURE_METRICS,
+        *("MSE", "PSNR", "SSIM"),
+        *(name + kind for kind in PATH_KINDS for name in PATH_METRICS),
+        *("energy gap", "gradient norm", "OOD AUROC (noise)"),
+    ]
     scored = {m["name"]: m for m in data["metrics"]}
     assert scored["KID"]["lead"]
     assert not scored["FD"]["lead"]
     assert (scored["FD"]["n_real"], scored["FD"]["n_generated"]) == (128, 64)
     assert scored["FD"]["label"] == "FD(efficientnet-lite0)"
     assert (scored["MSE"]["n"], scored["MSE"]["budget"]) == (8, 3)
+    for name in (*FEATURE_METRICS, "MSE", "PSNR", "SSIM"):
+        low, high = scored[name]["interval"]
+        assert low <= scored[name]["value"] <= high, name
     assert data["throughput"]["evaluations_per_second"] == pytest.approx(5 * data["throughput"]["samples_per_second"])
     assert data["environment"]["packages"]["torch"]
+
+
+def test_floor_and_ceiling_bound_the_scores(finished):
+    first, *others = (r.data["references"] for r in read_all(finished))
+    assert all(other == first for other in others)
+    floor, ceiling = ({m["name"]: m for m in first[kind]["metrics"]} for kind in ("floor", "ceiling"))
+    assert (first["floor"]["title"], first["ceiling"]["title"]) == ("real, held out", "uniform noise")
+    assert {m["n_generated"] for m in floor.values() if m["group"] == "samples"} == {64}  # 16 held out, 48 spare
+    assert floor["FD"]["value"] < 0.5 * ceiling["FD"]["value"]
+    assert floor["KID"]["value"] < 0.1 * ceiling["KID"]["value"]
+    assert floor["length ratio"]["value"] == pytest.approx(1, abs=1e-6)  # blends of pixels are straight
+    assert ceiling["length ratio"]["value"] == pytest.approx(4, rel=0.1)  # four steps, each as long as the ends are far
+    assert "MSE" not in floor
+    assert ceiling["MSE"]["method"] == "mean image"
+    assert not any(m["lead"] for m in (*floor.values(), *ceiling.values()))
+
+
+def test_curves_of_a_chain(finished):
+    (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("ebm", 0)]
+    curves = {curve["name"]: curve for curve in record.data["curves"]}
+    assert set(curves) == {
+        *("MSE by decodes", "gradient norm by step", "energy by step"),
+        *("KID by chain length", "FD by chain length"),
+    }
+    decodes = curves["MSE by decodes"]
+    assert (decodes["x"], decodes["mark"]) == ([1, 2, 3], 3)
+    assert decodes["y"][0] > decodes["y"][1] > decodes["y"][2]
+    assert decodes["y"][2] == pytest.approx(record.metric("MSE")["value"], rel=1e-4)
+    assert (curves["KID by chain length"]["x"], curves["KID by chain length"]["mark"]) == ([2, 5, 50], 5)
+    norms = curves["gradient norm by step"]
+    assert (len(norms["x"]), norms["mark"]) == (50, 5)
+    assert record.metric("gradient norm")["value"] == pytest.approx(sum(norms["y"][:5]) / 5)
+    assert (curves["energy by step"]["x"][0], curves["energy by step"]["x"][-1]) == (0, 50)
+    (encoder,) = [r for r in read_all(finished) if (r.model, r.seed) == ("vae", 0)]
+    assert [(c["name"], c["x"]) for c in encoder.data["curves"]] == [("MSE by decodes", [1])]
 
 
 def test_finished_cells_are_not_run_again(finished, capsys):
@@ -110,52 +162,10 @@ def test_a_run_is_a_function_of_its_seeds(finished, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--datasets", "cifar"], ["'cifar'", "cifar10", "folder:PATH"]),
-        (["--models", "gan"], ["'gan'", "ebm, ebm-residual, vae, dcgan", "package.module:factory"]),
-        (["--models", "no.such.module:f"], ["no.such.module:f", "cannot be imported"]),
-        (["--models", "bench.model:Nothing"], ["'Nothing'"]),
-        (["--models", "bench.model:require"], ["not a factory"]),
-        (["--models", "ebm", "ebm"], ["ebm ebm", "once"]),
-        (["--profile", "slow"], ["'slow'", "quick"]),
-        (["--set", "ebm.stepz=50"], ["ebm.stepz", "steps"]),
-        (["--set", "ebm.steps=many"], ["ebm.steps='many'", "int"]),
-        (["--set", "ebm.steps=0"], ["ebm.steps=0", "at least 1"]),
-        (["--set", "steps=50"], ["'steps=50'", "section.name=value"]),
-        (["--set", "evaluation.samples=3"], ["evaluation.samples=3", "at least 64"]),
-        (["--device", "tpu"], ["'tpu'", "auto, cpu, cuda"]),
-        (["--features", "vgg"], ["'vgg'", "efficientnet-lite0"]),
-        (["--seeds"], ["--seeds is empty"]),
-        (["--seeds", "1", "1"], ["1 1", "once"]),
-        (["--seeds", "-1"], ["-1"]),
-        (["--threads", "0"], ["--threads 0"]),
-        (["--image-size", "16"], ["digits", "16"]),
-        (["--datasets", "cifar10", "--data-root", "nowhere", "--set", "data.image_size=64"], ["cifar10", "64"]),
-        (["--datasets", "celeba", "--data-root", "nowhere"], ["img_align_celeba"]),
-        (["--datasets", "folder:no/such/place"], ["no/such/place"]),
-        (["--inception-weights", "no.pth", "--features", "inception"], ["no.pth"]),
-    ],
-)
-def test_bad_input_gets_one_line(arguments, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    refused([*arguments, "--out", str(tmp_path / "out")], capsys, *words)
-    assert not (tmp_path / "out").exists()
-
-
-def test_cuda_without_a_gpu(tmp_path, capsys):
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    refused(["--device", "cuda", "--out", str(tmp_path)], capsys, "'cuda' is not available", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
         (["--set", "ebm.steps=6"], ["ebm.steps", "5 there and 6 here"]),
         (["--set", "evaluation.budget=4"], ["evaluation.budget", "3 there and 4 here"]),
         (["--set", "data.split_seed=1", "--models", "vae", "--seeds", "7"], ["data.split_seed"]),
-        (["--evaluation-seed", "1"], ["evaluation.seed"]),
+        (["--evaluation-seeds", "0", "1"], ["evaluation.seeds", "[0] there and [0, 1] here"]),
     ],
 )
 def test_another_configuration_s_records_are_kept(finished, capsys, arguments, words):
@@ -163,23 +173,6 @@ def test_another_configuration_s_records_are_kept(finished, capsys, arguments, w
     words = [word.replace("ebm.steps", "model.steps") for word in words]
     refused(["--out", str(finished), *arguments], capsys, "choose another --out", *words)
     assert snapshot(finished) == before
-
-
-def test_out_that_is_a_file(tmp_path, capsys):
-    (tmp_path / "out").write_text("mine")
-    refused(["--out", str(tmp_path / "out")], capsys, "is a file")
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_unsupported_image_size_names_the_good_ones(tmp_path, capsys):
-    for i in range(12):
-        Image.new("RGB", (48, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
-    refused(
-        ["--datasets", f"folder:{tmp_path}", "--out", str(tmp_path / "out")],
-        capsys,
-        "side 48",
-        "8, 16, 28, 32, 64, 128",
-    )
 
 
 def test_divergence_is_an_outcome(tmp_path, capsys):
@@ -190,47 +183,6 @@ def test_divergence_is_an_outcome(tmp_path, capsys):
     assert "at update 1" in ebm.data["message"]
     assert "diverged at update 1" in (tmp_path / "table.md").read_text()
     assert (ebm.folder / LOG).exists()
-
-
-OWN_MODEL = '''
-from dataclasses import dataclass
-import torch
-from bench.model import GenerativeModel, ModelConfig
-from bench.priors import draw_uniform, mix_uniform
-
-@dataclass(frozen=True)
-class Config(ModelConfig):
-    scale: float = 1.0
-
-class Noise(GenerativeModel):
-    """Uniform noise, scaled by one weight."""
-    def __init__(self, image_shape, scale):
-        super().__init__()
-        self.image_shape = image_shape
-        self.scale = torch.nn.Parameter(torch.tensor(scale))
-    def sample_latents(self, n, generator):
-        return draw_uniform(n, *self.image_shape, generator=generator)
-    @torch.no_grad()
-    def decode(self, latents):
-        return (self.scale * latents).clamp(-1, 1)
-    def mix_latents(self, a, b, t):
-        return mix_uniform(a, b, t)
-    def reconstruct(self, images, budget, generator):
-        return self.decode(images)
-
-class NoiseTrainer:
-    Config = Config
-    def __init__(self, config, image_shape, *, generator, device):
-        self.config = config
-        self.model = Noise(image_shape, config.scale).to(device)
-        self.networks = (self.model,)
-    def step(self, images, generator):
-        return {"loss": float(images.square().mean())}
-    def state_dict(self):
-        return {"model": self.model.state_dict()}
-    def load_state_dict(self, state):
-        self.model.load_state_dict(state["model"])
-'''
 
 
 def test_a_researcher_s_own_model(tmp_path):
@@ -260,23 +212,6 @@ def test_a_researcher_s_own_model(tmp_path):
     assert record.metric("MSE")["value"] > 0
 
 
-def test_model_that_breaks_the_contract_is_told_so(tmp_path, capsys, monkeypatch):
-    (tmp_path / "broken.py").write_text(textwrap.dedent(OWN_MODEL).replace("def step", "def leap"))
-    monkeypatch.syspath_prepend(tmp_path)
-    refused(["--models", "broken:NoiseTrainer", "--out", str(tmp_path / "out")], capsys, "lacks step", "docs/models.md")
-    (tmp_path / "wide.py").write_text(textwrap.dedent(OWN_MODEL).replace(".clamp(-1, 1)", " + 5"))
-    arguments = ["--models", "wide:NoiseTrainer", "--out", str(tmp_path / "out2"), "--set", "NoiseTrainer.updates=2"]
-    assert compare.main([*SMOKE, *arguments]) == 2
-    assert "sample must return images in [-1, 1]" in capsys.readouterr().err
-
-
-def test_list_names_everything(tmp_path, capsys):
-    assert compare.main(["--list", "--data-root", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
-    for word in ("digits", "celeba", "lsun-bedroom", "folder:PATH", "there", "missing", *MODELS, "smoke", "paper"):
-        assert word in text
-
-
 def test_real_images(tmp_path):
     """Where the real sets lie under BENCH_DATA_ROOT: Fashion-MNIST, and a folder of CIFAR-10 images."""
     root = Path(os.environ.get(compare.DATA_ROOT, "data"))
@@ -287,3 +222,40 @@ def test_real_images(tmp_path):
     assert compare.main([*SMOKE, *arguments]) == 0
     shapes = {record.dataset: record.data["data"]["image_shape"] for record in read_all(tmp_path)}
     assert shapes == {"fashion-mnist": [1, 28, 28], "cifar10-jpeg-train": [3, 32, 32]}
+
+
+def test_a_finished_model_scored_again_scores_the_same(finished, tmp_path, capsys):
+    """`bench.evaluate` of a cell's model, with nothing said but the extractor, gives the record's own numbers."""
+    for name in ("ebm", "dcgan"):
+        (record,) = [r for r in read_all(finished) if (r.model, r.seed) == (name, 1)]
+        arguments = [str(record.folder / "model.safetensors"), "--features", "efficientnet-lite0@64"]
+        out = tmp_path / name
+        assert evaluate.main([*arguments, "--threads", "1", "--quiet", "--out", str(out)]) == 0
+        scores = json.loads((out / "scores.json").read_text())
+        assert scores["metrics"] == record.metrics
+        assert scores["references"] == record.data["references"]
+        assert scores["curves"] == record.data["curves"]
+        for picture, entry in record.data["images"].items():
+            assert (out / f"{picture}.png").read_bytes() == (record.folder / entry["file"]).read_bytes()
+        assert "| KID(efficientnet-lite0) ↓ |" in capsys.readouterr().out
+
+
+def test_a_model_that_makes_no_numbers_has_no_scores(finished, tmp_path, capsys):
+    (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("vae", 0)]
+    state, about = load_checkpoint(record.folder / "model.safetensors")
+    broken = {name: x * math.inf if x.is_floating_point() else x for name, x in state.items()}
+    save_checkpoint(tmp_path / "broken", broken, about)
+    arguments = [str(tmp_path / "broken"), "--features", "efficientnet-lite0@64", "--quiet"]
+    assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_scored_against_images_of_another_size(finished, tmp_path, capsys):
+    for i in range(80):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("vae", 0)]
+    arguments = [str(record.folder / "model.safetensors"), "--dataset", f"folder:{tmp_path}", "--quiet"]
+    assert evaluate.main([*arguments, "--features", "efficientnet-lite0@64"]) == 2
+    assert "1 x 8 x 8" in (line := capsys.readouterr().err.strip().splitlines()[-1])
+    assert "3 x 16 x 16" in line

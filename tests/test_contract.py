@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import FrozenInstanceError, fields
+from itertools import pairwise
 
 import pytest
 import torch
@@ -112,6 +113,64 @@ def test_mixed_latents_stay_on_the_prior(name):
     assert abs(middle.mean() - draw.mean()) < tolerance
     assert abs(middle.std() / draw.std() - 1) < tolerance
     assert abs((middle.abs() < 0.5).float().mean() - (draw.abs() < 0.5).float().mean()) < tolerance
+
+
+@every_model
+def test_paper_path_is_on_the_circle(name):
+    """rho a + sqrt(1 - rho^2) b: the ends themselves, and for a normal prior the same path as `mix_latents`."""
+    model = trainer(name).model
+    a, b = model.sample_latents(8, seeded("a")), model.sample_latents(8, seeded("b"))
+    torch.testing.assert_close(model.mix_latents_paper(a, b, 0.0), a)
+    torch.testing.assert_close(model.mix_latents_paper(a, b, 1.0), b, rtol=0, atol=1e-6)
+    rho = math.cos(math.pi / 6)
+    third = model.mix_latents_paper(a, b, 1 / 3)
+    torch.testing.assert_close(third, rho * a + math.sqrt(1 - rho**2) * b)
+    assert torch.equal(third, model.mix_latents(a, b, 1 / 3)) == (name == "vae")
+
+
+@every_model
+def test_inverted_latents_decode_to_the_reconstruction(name):
+    model, x = trainer(name).model, images(5)
+    latents = model.invert_latents(x, 4, seeded("r"))
+    assert latents.shape == model.sample_latents(5, seeded("z")).shape
+    assert not latents.requires_grad
+    torch.testing.assert_close(model.decode(latents), model.reconstruct(x, 4, seeded("r")), rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_inversion_tells_its_error_after_every_decode(name):
+    model, x = trainer(name).model, images(3)
+    if not model.reconstructs_by_inversion:
+        pytest.skip("it has an encoder")
+    seen = []
+    made = model.reconstruct(x, 5, seeded("r"), lambda decodes, errors: seen.append((decodes, errors.clone())))
+    assert [decodes for decodes, _ in seen] == [1, 2, 3, 4, 5]
+    for (_, before), (_, after) in pairwise(seen):
+        assert (after <= before).all()
+    torch.testing.assert_close(seen[-1][1], (made - x).square().flatten(1).mean(1))
+    # what a smaller budget would have reached is what is told on the way
+    few = model.reconstruct(x, 2, seeded("r"))
+    torch.testing.assert_close(seen[1][1], (few - x).square().flatten(1).mean(1))
+
+
+@every_model
+def test_optional_parts_come_whole_or_not_at_all(name):
+    model = trainer(name).model
+    unlikely, other = model.unlikelihood(images(6)), model.at_compute(2.0)
+    assert (unlikely is None) == (model.unlikelihood_name == "") == (name not in ("ebm", "ebm-residual"))
+    if unlikely is not None:
+        assert unlikely.shape == (6,)
+        assert not unlikely.requires_grad
+    assert (other is None) == (model.evaluations_per_sample == 1)
+    if other is not None:
+        assert other.evaluations_per_sample == 2 * model.evaluations_per_sample
+        assert model.at_compute(1e-9).evaluations_per_sample == 1
+        same = model.at_compute(1.0)
+        assert torch.equal(same.sample(2, seeded("x")), model.sample(2, seeded("x")))
+    for curve in model.profile(4, seeded("profile")):
+        assert curve.keys() == {"name", "title", "group", "x_label", "y_label", "x", "y", "log_x", "mark"}
+        assert len(curve["x"]) == len(curve["y"]) > 1
+        assert all(math.isfinite(y) for y in curve["y"])
 
 
 @every_model

@@ -9,6 +9,7 @@ official training part of a set, or every image of a folder. Only the images tha
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import os
@@ -69,6 +70,7 @@ class ImageData:
     split_seed: int
     content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, then of held_out
     notes: tuple[str, ...]  # what was converted or fell short, one sentence each
+    spare: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # in neither part
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -89,10 +91,11 @@ class ImageData:
         }
 
 
-def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, progress: bool = True) -> ImageData:
+def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0, progress: bool = True) -> ImageData:
     """The images that `spec` names ("digits", "folder:PATH"), looked for under `root`; PATH is the user's own.
 
-    The result is a function of the files, `spec` and `config`. `progress` shows bars on stderr.
+    The result is a function of the files, `spec`, `config` and `spare`, the number of further images of the pool that
+    are wanted, of which there may be fewer; the two parts do not depend on it. `progress` shows bars on stderr.
     Raises UserError for an unknown name, files that are missing or unreadable, a side that the set has not, and fewer
     than 12 images.
     """
@@ -106,16 +109,21 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, progress: bool
     pool = source.open(where, side, progress)
     train, held_out = split_sizes(len(pool), config, spec)
     order = torch.randperm(len(pool), generator=seeded("split", config.split_seed))
-    images, notes = pool.read(order[: held_out + train].tolist())
+    images, notes = pool.read(order[: held_out + train + spare].tolist())
     if (train, held_out) != (config.max_train, config.held_out):
         shortfall = (
             f"{len(pool):,} images: {train:,} for training and {held_out:,} held out, "
             f"fewer than the protocol's {config.max_train:,} and {config.held_out:,}"
         )
         notes = (shortfall, *notes)
-    parts = {"train": images[held_out:], "held_out": images[:held_out]}
+    parts = {"train": images[held_out : held_out + train], "held_out": images[:held_out]}
     return ImageData(
-        label(spec), **parts, split_seed=config.split_seed, content_hash=content_hash(*parts.values()), notes=notes
+        label(spec),
+        **parts,
+        split_seed=config.split_seed,
+        content_hash=content_hash(*parts.values()),
+        notes=notes,
+        spare=images[held_out + train :],
     )
 
 

@@ -1,0 +1,7 @@
+"""One evaluation for every model: samples, reconstruction, interpolation, diagnostics, throughput, pictures."""
+
+from bench.evaluation.config import EvaluationConfig
+from bench.evaluation.evaluator import Evaluation, Evaluator
+from bench.evaluation.pictures import COLUMNS, ROWS, Picture
+
+__all__ = ["COLUMNS", "ROWS", "Evaluation", "EvaluationConfig", "Evaluator", "Picture"]

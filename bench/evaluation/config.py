@@ -1,0 +1,42 @@
+"""The [evaluation] section of a profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.evaluation.pictures import COLUMNS, ROWS
+from bench.metrics.frechet import FEWEST
+from bench.model import require
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured, on how many images; every number of it stands in the record."""
+
+    samples: int = 1000  # generated images that are scored, for each evaluation seed
+    real: int = 0  # training images they are held against; 0 for all
+    reconstructions: int = 1000  # held-out images, at most
+    budget: int = 50  # decodes an image that latent inversion may spend
+    restarts: int = 1  # draws of the prior that latent inversion starts from; they share the budget
+    paths: int = 64  # interpolation paths of each kind
+    points: int = 9  # on a path, ends included
+    sweep: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)  # chain lengths that are scored, times the model's own
+    sweep_samples: int = 500  # generated images for each of them; 0 for no sweep
+    ood: tuple[str, ...] = ("noise",)  # data sets that held-out images are told from; noise is uniform
+    frames: int = 8  # of a chain's picture
+    throughput_batch: int = 64
+    throughput_repeats: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("reconstructions", "budget", "restarts", "paths", "throughput_batch", "throughput_repeats"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "samples", self.samples >= ROWS * COLUMNS, f"at least {ROWS * COLUMNS}")
+        require(self, "real", self.real == 0 or self.real >= 2, "0 (all) or at least 2")
+        require(self, "restarts", self.restarts <= self.budget, f"at most the budget, {self.budget}")
+        require(self, "points", self.points >= 3, "at least 3")
+        require(self, "frames", self.frames >= 2, "at least 2")
+        require(self, "sweep", all(factor > 0 for factor in self.sweep), "factors above 0")
+        require(self, "sweep", len(set(self.sweep)) == len(self.sweep), "factors that differ")
+        few = f"0 (no sweep) or at least {FEWEST}, as a Frechet distance needs"
+        require(self, "sweep_samples", self.sweep_samples == 0 or self.sweep_samples >= FEWEST, few)
+        require(self, "ood", len(set(self.ood)) == len(self.ood), "names that differ")

@@ -1,0 +1,161 @@
+"""All that is measured of a model, by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data import ImageData
+from bench.errors import UserError
+from bench.evaluation import diagnostics, interpolation, pictures, reconstruction, samples
+from bench.evaluation.config import EvaluationConfig
+from bench.evaluation.entries import Real, merged
+from bench.evaluation.pictures import COLUMNS, ROWS, Picture
+from bench.evaluation.references import references
+from bench.features import FeatureExtractor
+from bench.features.cache import cached
+from bench.images import from_uint8
+from bench.metrics import ImageSets
+from bench.metrics.frechet import FEWEST
+from bench.metrics.neighbours import nearest
+from bench.model import GenerativeModel
+from bench.throughput import sampler_throughput
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a record holds of one model, in its form."""
+
+    metrics: list[dict[str, Any]]
+    references: dict[str, dict[str, Any]]
+    curves: list[dict[str, Any]]
+    throughput: dict[str, Any]
+    pictures: dict[str, Picture]
+
+
+class Evaluator:
+    """Scores models of one data set; what does not depend on a model is computed once.
+
+    Features of real images and of noise are kept in the folder `cache` (None: nowhere). Raises UserError where there
+    are too few training images for a score.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        extractor: FeatureExtractor,
+        config: EvaluationConfig,
+        *,
+        cache: Path | None = None,
+        data_root: Path = Path("data"),  # where the data sets of `config.ood` lie
+        progress: bool = True,
+    ):
+        self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
+        self.cache, self.data_root = cache, data_root
+        diagnostics.check_names(config.ood)
+        n = min(config.samples, config.real or len(data.train), len(data.train))
+        if n <= extractor.width and n < FEWEST:
+            raise UserError(
+                f"{data.name}: scores against {n} training images: a Frechet distance takes at least {FEWEST}, "
+                "or more than features; take more images"
+            )
+
+    @cached_property
+    def real(self) -> Real:
+        """Features of the first `config.real` training images, which a seed has put in random order, and held-out."""
+        train = self.data.train[: self.config.real or None]
+        return Real(self.extractor, self._features(train, "train"), self._features(self.data.held_out, "held out"))
+
+    @cached_property
+    def references(self) -> dict[str, dict[str, Any]]:
+        """Floor and ceiling of every score."""
+        title = self._title("references")
+        return references(self.data, self.real, self.config, cache=self.cache, progress=title)
+
+    @cached_property
+    def outside(self) -> dict[str, torch.Tensor]:
+        """Images of the other data sets that held-out ones are told from."""
+        return diagnostics.outside(
+            self.config.ood,
+            self.data_root,
+            self.data.image_shape,
+            len(self.data.held_out),
+            own=self.data.name,
+            progress=self.progress,
+        )
+
+    @torch.no_grad()
+    def evaluate(self, model: GenerativeModel, seeds: Sequence[int]) -> Evaluation:
+        """All that is measured of a model, as a function of its weights and the evaluation's seeds.
+
+        Scores are means over `seeds`; intervals, curves, pictures and throughput are of the first.
+        Raises NotFiniteError when it makes images that are not finite, UserError when they break the contract.
+        """
+        config = self.config
+        throughput = sampler_throughput(
+            model, batch_size=config.throughput_batch, repeats=config.throughput_repeats, seed=seeds[0]
+        )
+        first, sets, curves, shown = self._evaluate(model, seeds[0], first=True)
+        per_seed = [first, *(self._evaluate(model, seed, first=False)[0] for seed in seeds[1:])]
+        if config.sweep_samples and config.sweep:
+            curves += samples.sweep(model, sets, self.real, config.sweep, config.sweep_samples, seeds[0])
+        shown |= pictures.chain(model, seeds[0], config.frames)
+        return Evaluation(merged(per_seed), self.references, curves, throughput, shown)
+
+    def evaluate_images(
+        self, images: torch.Tensor, seeds: Sequence[int]
+    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]], dict[str, Picture]]:
+        """Scores of images made elsewhere, uint8 (n, C, H, W): entries, references (of samples alone) and pictures."""
+        real, title = self.real, self._title("the images")
+        made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
+        sets = ImageSets(real.train, made.features, real.held_out)
+        per_seed = [samples.score(sets, real, seed, intervals=seed == seeds[0]) for seed in seeds]
+        bounds = references(
+            self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
+        )
+        columns = min(COLUMNS, len(images))
+        shown = images[: min(len(images), ROWS * COLUMNS) // columns * columns]
+        sheets = {"samples": Picture.of(shown, columns), "nearest": nearest_picture(made, self.data, real)}
+        return merged(per_seed), bounds, sheets
+
+    def _evaluate(
+        self, model: GenerativeModel, seed: int, *, first: bool
+    ) -> tuple[list[dict[str, Any]], ImageSets, list[dict[str, Any]], dict[str, Picture]]:
+        """Entries, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
+        config, real = self.config, self.real
+        held_out = from_uint8(self.data.held_out[: config.reconstructions])
+        keep = config.samples if first else 1
+        made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
+        sets = ImageSets(real.train, made.features, real.held_out)
+        scores = samples.score(sets, real, seed, intervals=first)
+        back = reconstruction.reconstruct(model, held_out, config, seed)
+        scores += back.entries(reconstruction.settings(model, config), seed=seed, intervals=first)
+        paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
+        inner, curves = diagnostics.diagnose(model, self.data.held_out, self.outside, config.samples, seed)
+        if not first:
+            return [*scores, *paths, *inner], sets, [], {}
+        shown = {
+            "samples": Picture.of(made.images[: ROWS * COLUMNS], COLUMNS),
+            "nearest": nearest_picture(made, self.data, real),
+            **back.pictures(),
+            **strips,
+        }
+        return [*scores, *paths, *inner], sets, [back.curve(), *curves], shown
+
+    def _features(self, images: torch.Tensor, what: str) -> Any:
+        title = self._title(f"{what} images")
+        return cached(self.extractor, images, what=what, key=self.data.content_hash, folder=self.cache, progress=title)
+
+    def _title(self, what: str) -> str | None:
+        return f"{self.data.name}: features of {what}" if self.progress else None
+
+
+def nearest_picture(made: samples.Generated, data: ImageData, real: Real) -> Picture:
+    """The generated images nearest to a training image, beside it."""
+    index, distance = nearest(made.features.features[: len(made.images)], real.train.features)
+    return pictures.nearest_pairs(made.images, data.train, index, distance)

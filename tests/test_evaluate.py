@@ -1,0 +1,103 @@
+"""`python -m bench.evaluate`: a folder of images made elsewhere, and bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import evaluate
+from bench.checkpoint import save_checkpoint
+from bench.data.digits import SOURCE
+
+QUICK = ["--dataset", "digits", "--features", "efficientnet-lite0@64", "--threads", "1", "--quiet"]
+
+
+def folder_of(path, n, kind):
+    """`n` images of side 8: noise, or digits of the set itself."""
+    path.mkdir()
+    real, _ = SOURCE.open(path, 8, False).read(range(n))
+    noise = np.random.default_rng(0).integers(0, 256, (n, 8, 8), dtype=np.uint8)
+    for i in range(n):
+        Image.fromarray(real[i, 0].numpy() if kind == "digits" else noise[i]).save(path / f"{i:03}.png")
+    return path
+
+
+def refused(arguments, capsys, *words):
+    assert evaluate.main([str(one) for one in arguments]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("bench.evaluate: ")
+    for word in words:
+        assert word in line
+
+
+def test_folders_are_scored(tmp_path, capsys):
+    """Digits score as the floor does, and the training images nearest to them are themselves; noise scores badly."""
+    scored = {}
+    for kind in ("digits", "noise"):
+        images, out = folder_of(tmp_path / kind, 70, kind), tmp_path / f"{kind}-out"
+        assert evaluate.main([str(images), *QUICK, "--out", str(out), "--evaluation-seeds", "0", "1"]) == 0
+        assert "| KID(efficientnet-lite0) ↓ |" in capsys.readouterr().out
+        scores = json.loads((out / "scores.json").read_text())
+        scored[kind] = {one["name"]: one for one in scores["metrics"]}
+        assert {one["group"] for one in scores["metrics"]} == {"samples"}
+        assert all(len(one["per_seed"]) == 2 and one["n_generated"] == 70 for one in scores["metrics"])
+        assert set(scores["references"]) == {"floor", "ceiling"}
+        for name, entry in scores["images"].items():
+            with Image.open(out / f"{name}.png") as picture:
+                assert picture.size == (8 * entry["columns"], 8 * entry["rows"])
+        assert set(scores["images"]) == {"samples", "nearest"}
+        if kind == "digits":
+            with Image.open(out / "nearest.png") as picture:
+                pairs = np.asarray(picture)
+            assert np.array_equal(pairs[:8, :8], pairs[:8, 8:16])
+    digits, noise = scored["digits"], scored["noise"]
+    assert abs(digits["KID"]["value"]) < 0.05 * noise["KID"]["value"]
+    assert digits["copying"]["value"] > 0.8  # five in six of them are training images
+    assert noise["precision"]["value"] == 0 < digits["precision"]["value"]
+    before = (tmp_path / "noise-out" / "scores.json").read_bytes()
+    arguments = [tmp_path / "digits", *QUICK, "--out", tmp_path / "noise-out"]
+    refused(arguments, capsys, "holds files already", "--force")
+    assert (tmp_path / "noise-out" / "scores.json").read_bytes() == before
+    assert evaluate.main([*map(str, arguments), "--force"]) == 0
+    assert (tmp_path / "noise-out" / "scores.json").read_bytes() != before
+
+
+def test_what_cannot_be_scored(tmp_path, capsys):
+    images = folder_of(tmp_path / "few", 20, "noise")
+    (tmp_path / "file").write_text("no model")
+    save_checkpoint(tmp_path / "other", {}, {"run": "x"})
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for i in range(64):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(wide / f"{i}.png")
+    broken = folder_of(tmp_path / "broken", 64, "noise")
+    (broken / "000.png").write_bytes(b"no image")
+    refused([images], capsys, "--dataset")
+    refused([images, *QUICK], capsys, "20", "64")
+    refused([images, *QUICK, "--set", "evaluation.samples=64"], capsys, "holds 20 images", "64")
+    refused([wide, *QUICK], capsys, "3 x 16 x 16", "1 x 8 x 8", "--image-size")
+    refused([broken, *QUICK], capsys, "000.png")
+    refused([tmp_path / "none", *QUICK], capsys, "there is no", "none")
+    refused([tmp_path / "file", *QUICK], capsys, "no model of a finished cell")
+    refused([tmp_path / "other", *QUICK], capsys, "no model of a finished cell")
+    refused([wide, *QUICK, "--out", tmp_path / "file"], capsys, "is a file")
+    refused([wide, *QUICK, "--evaluation-seeds", "1", "1"], capsys, "once")
+    refused([wide, *QUICK, "--set", "training.grids=1"], capsys, "unknown section 'training'")
+    refused([wide, *QUICK, "--features", "vgg"], capsys, "'vgg'")
+    refused([wide, *QUICK, "--threads", "0"], capsys, "--threads 0")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["nowhere"]])
+def test_the_first_answers_need_no_torch(arguments):
+    code = (
+        "import sys\n"
+        "from bench.evaluate import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,107 @@
+"""The evaluation as a whole: evaluation seeds, references, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.errors import NotFiniteError, UserError
+from bench.evaluation import pictures
+from bench.evaluation.entries import merged
+from bench.images import from_uint8
+from bench.records_schema import GROUPS
+from tests.builders import trainer
+from tests.evaluation_builders import SHAPE, Scaled, by_name, bytes_of, data, evaluator
+
+
+def test_scores_are_means_over_evaluation_seeds():
+    both = evaluator().evaluate(Scaled(), (3, 5))
+    alone = [evaluator().evaluate(Scaled(), (seed,)) for seed in (3, 5)]
+    first, second = (by_name(one.metrics) for one in alone)
+    for one in both.metrics:
+        expected = [first[one["name"]]["value"], second[one["name"]]["value"]]
+        assert one["per_seed"] == expected, one["name"]
+        assert one["value"] == pytest.approx(sum(expected) / 2)
+        assert one["interval"] == first[one["name"]]["interval"]
+    assert both.curves == alone[0].curves
+    assert torch.equal(both.pictures["samples"].image, alone[0].pictures["samples"].image)
+    groups = [one["group"] for one in both.metrics]
+    assert groups == sorted(groups, key=GROUPS.index)
+    assert not any(one["group"] == "diagnostics" for one in both.metrics)  # the model has none
+
+
+def test_a_score_that_one_seed_lacks_is_left_out():
+    one = {"label": "a", "group": "interpolation", "value": 1.0, "better": "lower", "name": "a"}
+    assert [m["name"] for m in merged([[one, one | {"name": "b"}], [one]])] == ["a"]
+
+
+def test_references_of_noise_among_noise():
+    """Where the data are themselves uniform noise, floor and ceiling agree."""
+    found = evaluator(data(held_out=20, spare=44), samples=64).references
+    floor, ceiling = (by_name(found[kind]["metrics"]) for kind in ("floor", "ceiling"))
+    assert floor["FD"]["n_generated"] == ceiling["FD"]["n_generated"] == 64
+    intervals = [scores["KID"]["interval"] for scores in (floor, ceiling)]
+    assert max(low for low, _ in intervals) < min(high for _, high in intervals)
+    assert floor["FD"]["value"] == pytest.approx(ceiling["FD"]["value"], rel=0.3)
+    assert floor["second difference"]["value"] == pytest.approx(0, abs=1e-5)
+    x, mean = from_uint8(data().held_out), from_uint8(data().train).double().mean(0)
+    assert ceiling["MSE"]["value"] == pytest.approx((x - mean).square().mean().item(), rel=1e-5)
+
+
+def test_a_short_floor_says_so():
+    found = evaluator(data(held_out=20, spare=10), samples=64).references
+    floor = by_name(found["floor"]["metrics"])
+    assert floor["FD"]["n_generated"] == 30
+    assert "only 30 real images" in floor["FD"]["note"]
+    assert not any(one["lead"] or "leads" in one["note"] for one in floor.values())
+
+
+def test_nearest_pairs_are_the_nearest_first():
+    train, made = bytes_of(40, 0), bytes_of(30, 1)
+    made[7] = train[11]
+    distance = torch.arange(30.0).flip(0)
+    distance[7] = 0
+    index = torch.zeros(30, dtype=torch.long)
+    index[7] = 11
+    picture = pictures.nearest_pairs(made, train, index, distance)
+    assert (picture.rows, picture.columns) == (4, 8)
+    assert picture.labels == ("generated", "nearest in training") * 4
+    assert torch.equal(picture.image[:, :8, :8], picture.image[:, :8, 8:16])
+    assert torch.equal(picture.image[:, :8, 16:24], made[29])
+    assert torch.equal(picture.image[:, :8, 24:32], train[0])
+
+
+def test_an_ebm_has_all_there_is():
+    result = evaluator(sweep_samples=64, sweep=(0.5, 1.0)).evaluate(trainer("ebm").model, (0,))
+    assert {one["group"] for one in result.metrics} == set(GROUPS)
+    assert {"energy gap", "gradient norm", "OOD AUROC (noise)"} <= by_name(result.metrics).keys()
+    assert by_name(result.curves).keys() == {
+        *("MSE by decodes", "KID by chain length", "FD by chain length"),
+        *("gradient norm by step", "energy by step"),
+    }
+
+
+def test_wrong_shape_range_and_values_are_refused():
+    class Wide(Scaled):
+        def sample(self, n, generator):
+            return 3 * self.sample_latents(n, generator)
+
+    class Flat(Scaled):
+        def sample(self, n, generator):
+            return self.sample_latents(n, generator)[:, :, :4]
+
+    class Broken(Scaled):
+        def sample(self, n, generator):
+            return torch.full((n, *SHAPE), torch.nan)
+
+    with pytest.raises(UserError, match=r"magnitude .* in \[-1, 1\]"):
+        evaluator().evaluate(Wide(), (0,))
+    with pytest.raises(UserError, match=r"shape \(1, 4, 8\), not \(1, 8, 8\)"):
+        evaluator().evaluate(Flat(), (0,))
+    with pytest.raises(NotFiniteError):
+        evaluator().evaluate(Broken(), (0,))
+
+
+def test_too_few_images_are_refused_at_once():
+    with pytest.raises(UserError, match="blobs: scores against 10 training images"):
+        evaluator(data(train=10))
