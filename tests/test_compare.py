@@ -96,7 +96,7 @@ def test_record_tells_all_that_a_reader_needs(finished):
     assert scored["KID"]["lead"]
     assert not scored["FD"]["lead"]
     assert (scored["FD"]["n_real"], scored["FD"]["n_generated"]) == (128, 64)
-    assert scored["FD"]["label"] == "FD(efficientnet-lite0)"
+    assert scored["FD"]["label"].startswith("FD(efficientnet-lite0, ")
     assert (scored["MSE"]["n"], scored["MSE"]["budget"]) == (8, 3)
     for name in (*FEATURE_METRICS, "MSE", "PSNR", "SSIM"):
         low, high = scored[name]["interval"]
@@ -237,7 +237,7 @@ def test_a_finished_model_scored_again_scores_the_same(finished, tmp_path, capsy
         assert scores["curves"] == record.data["curves"]
         for picture, entry in record.data["images"].items():
             assert (out / f"{picture}.png").read_bytes() == (record.folder / entry["file"]).read_bytes()
-        assert "| KID(efficientnet-lite0) ↓ |" in capsys.readouterr().out
+        assert "| KID(efficientnet-lite0, 64 px) ↓ |" in capsys.readouterr().out
 
 
 def test_a_model_that_makes_no_numbers_has_no_scores(finished, tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_folders_are_scored(tmp_path, capsys):
     for kind in ("digits", "noise"):
         images, out = folder_of(tmp_path / kind, 70, kind), tmp_path / f"{kind}-out"
         assert evaluate.main([str(images), *QUICK, "--out", str(out), "--evaluation-seeds", "0", "1"]) == 0
-        assert "| KID(efficientnet-lite0) ↓ |" in capsys.readouterr().out
+        assert "| KID(efficientnet-lite0, 64 px) ↓ |" in capsys.readouterr().out
         scores = json.loads((out / "scores.json").read_text())
         scored[kind] = {one["name"]: one for one in scores["metrics"]}
         assert {one["group"] for one in scores["metrics"]} == {"samples"}

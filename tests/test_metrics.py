@@ -156,7 +156,7 @@ def test_rows_name_extractor_sizes_and_counts_and_are_json():
     rows = rows_of(random_features(20, seed=1), random_features(30, seed=2), held_out=random_features(10, seed=3))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert [r["name"] for r in rows] == ROWS
-    assert [r["label"] for r in rows] == [f"{name}(stub)" for name in ROWS]
+    assert [r["label"] for r in rows] == [f"{name}(stub, 16 px)" for name in ROWS]
     assert [r["better"] for r in rows] == [*["lower"] * 3, *["higher"] * 5, "none"]
     for row in rows:
         assert row["group"] == "samples"
@@ -183,7 +183,7 @@ def test_metrics_that_the_sets_do_not_allow_are_left_out():
     ("extractor", "labels"),
     [
         ("inception", ["FID", "FID infinity", "KID", "IS", "precision"]),
-        ("inception:1a2b3c4d", [f"{name}(inception:1a2b3c4d)" for name in ROWS[:5]]),
+        ("inception:1a2b3c4d", [f"{name}(stub, 16 px)" for name in ROWS[:5]]),
     ],
 )
 def test_only_official_inception_is_called_fid(extractor, labels):

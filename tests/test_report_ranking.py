@@ -165,6 +165,16 @@ def test_references_stand_below_the_models_where_they_have_a_score(tmp_path):
     assert rows[2]["reconstruction MSE mean"] == ""
 
 
+def test_a_reference_row_is_called_what_its_scores_were_made_of():
+    record = fabricate.record()
+    mean = {"name": "MSE", "label": "reconstruction MSE", "group": "reconstruction", "made_of": "the mean image"}
+    ceiling = record["references"]["ceiling"]["metrics"]
+    ceiling.append(next(one for one in record["metrics"] if one["name"] == "MSE") | mean | {"per_seed": [0.3]})
+    section = section_of(record)
+    assert block_of(section, "Reconstruction").columns[0].references[-1].text == "the mean image"
+    assert block_of(section, "Samples").columns[0].references[-1].text == "uniform noise"
+
+
 def test_a_reference_of_as_many_images_is_not_labelled_with_them():
     data = fabricate.record(n_generated=299)
     section = section_of(data)

@@ -39,8 +39,9 @@ def references(
     images = {"floor": (FLOOR, floor), "ceiling": (CEILING, noise(config.samples, data.image_shape))}
     others: dict[str, list[dict[str, Any]]] = {"floor": [], "ceiling": []}
     if not samples_only:
-        others["floor"] = _paths(_blends(held_out, config), real)
-        others["ceiling"] = [*_mean_image(data, config), *_paths(_noise_paths(data, config), real)]
+        others["floor"] = _paths(_blends(held_out, config), real, "real, pixels blended")
+        noises = _paths(_noise_paths(data, config), real, "independent noise")
+        others["ceiling"] = [*_mean_image(data, config), *noises]
     result = {}
     for kind, (title, made) in images.items():
         features = cached(real.extractor, made, what=kind, folder=cache, progress=progress)
@@ -65,14 +66,13 @@ def _mean_image(data: ImageData, config: EvaluationConfig) -> list[dict[str, Any
     total = sum(part.double().sum(0) for part in data.train.split(4096))
     mean = (total / len(data.train)).div(127.5).sub(1).to(images.dtype)
     entries = compare(images, mean.expand_as(images).contiguous(), {"budget": 0, "budget_unit": "decodes per image"})
-    note = "every image reconstructed as the training images' mean"
-    return [one | {"method": "mean image", "note": f"{one['note']}; {note}"} for one in entries]
+    return [one | {"method": "mean image", "made_of": "the training images' mean"} for one in entries]
 
 
-def _paths(paths: Tensor, real: Real) -> list[dict[str, Any]]:
+def _paths(paths: Tensor, real: Real, made_of: str) -> list[dict[str, Any]]:
     """Their scores under the names of all kinds of paths, since no kind is theirs."""
     found = measure(paths, real) if len(paths) else []
-    return [renamed(one, suffix(path, ends)) for ends in ENDS for path in PATHS for one in found]
+    return [renamed(one, suffix(path, ends)) | {"made_of": made_of} for ends in ENDS for path in PATHS for one in found]
 
 
 def _blends(held_out: Tensor, config: EvaluationConfig) -> Tensor:

@@ -90,7 +90,7 @@ def sweep(
             f"{name} by chain length",
             "samples",
             "Langevin steps",
-            f"{name}({real.extractor.name}), {n:,} images",
+            f"{name}({real.extractor.label}), {n:,} images",
             list(scored),
             [_value(name, one, seed) for one in scored.values()],
             title=f"{name} by chain length{title}",

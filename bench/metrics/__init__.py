@@ -91,7 +91,7 @@ def _label(name: str, extractor: FeatureExtractor) -> str:
     if _is_fid(name, extractor):
         return "FID"
     name = name.replace("FD", "FID") if extractor.name == "inception" else name
-    return name if extractor.name == "inception" else f"{name}({extractor.name})"
+    return name if extractor.name == "inception" else f"{name}({extractor.label})"  # with layer and input size
 
 
 def _leader(sets: ImageSets, extractor: FeatureExtractor) -> str:

@@ -65,7 +65,7 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
         axes.set_title(style.literal(head), y=1.0)  # a place of its own spares the search for one
         panel.draw(axes, looks)
     if references:
-        handles = [_handle(one.kind, section.reference_label(one)) for one in references]
+        handles = [_handle(one.kind, section.reference_label(one, [m["name"] for m in metrics])) for one in references]
         figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=len(handles))
     return style.save(figure, path)
 

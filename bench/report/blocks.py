@@ -87,7 +87,8 @@ class _Table:
                 columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in references]))
         for column in more or []:
             columns.append(Column(column.header, column.cells, column.references[: len(references)]))
-        labels = [Cell(self.section.reference_label(reference)) for reference in references]
+        names = [metric["name"] for metric in metrics]
+        labels = [Cell(self.section.reference_label(reference, names)) for reference in references]
         models = Column("model", [Cell(row.label) for row in self.rows], labels)
         return Block(title, [models, *columns])
 

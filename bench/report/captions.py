@@ -108,11 +108,12 @@ def _references(section: Section) -> list[str]:
             "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
         )
     for reference in references:
-        notes: dict[str, list[str]] = {}
+        notes: dict[tuple[str, str], list[str]] = {}
         for metric in reference.metrics.values():
             if metric.get("note"):
-                notes.setdefault(metric["note"], []).append(metric["label"])
-        lines += [f"{reference.title}, {', '.join(labels)}: {_sentence(note)}" for note, labels in notes.items()]
+                made_of = metric.get("made_of") or reference.title
+                notes.setdefault((made_of, metric["note"]), []).append(metric["label"])
+        lines += [f"{title}, {', '.join(labels)}: {_sentence(note)}" for (title, note), labels in notes.items()]
     if differing := [one.title for one in references if _disagree(section, one)]:
         lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
     return lines

@@ -132,8 +132,14 @@ class Section:
         """The score that decides; where no record names one, the first."""
         return next(iter(self.metrics), None)
 
-    def reference_label(self, reference: Reference) -> str:
-        """The reference's title, with its number of images where the models' scores count another one."""
+    def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
+        """The reference's title, with its number of images where the models' scores count another one.
+
+        Where all of the scores `names` say what else they were made of (`made_of`), that.
+        """
+        made_of = {reference.metrics[name].get("made_of") for name in names if name in reference.metrics}
+        if len(made_of) == 1 and (only := made_of.pop()):
+            return only
         for metric in self.metrics:
             own = reference.metrics.get(metric["name"], {}).get("n_generated")
             if own is not None and own != metric.get("n_generated"):
