@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / ".installed"  # hash of what was installed for
+TORCHEBM, EBMKIT = "0.8.9", "0.16.0"  # peers of the kernels; pyproject.toml's extra `peers` has the first as well
+PEERS = VENV / "peers" / "ebmkit"
 INPUTS = ("pyproject.toml", "constraints.txt")
 
 
@@ -59,12 +61,29 @@ def tests(session: nox.Session) -> None:
     session.run(environment(session), "-m", "pytest", *session.posargs, external=True)
 
 
+def install_peers(session: nox.Session, python: str) -> None:
+    """What the kernels are timed against, where it is missing. Without it the session runs, and says what is missing.
+
+    ebmkit's import name is this project's own, `ebm`: it goes into a folder that only its own process sees.
+    """
+    installed = session.run(python, "-m", "pip", "list", "--format=freeze", external=True, silent=True)
+    wanted = []
+    if f"torchebm=={TORCHEBM}" not in installed.split():
+        wanted.append(["--constraint", "constraints.txt", "--editable", ".[peers]"])
+    if not (PEERS / f"ebmkit-{EBMKIT}.dist-info").exists():
+        wanted.append(["--no-deps", "--upgrade", "--target", str(PEERS), f"ebmkit=={EBMKIT}"])  # it needs torch alone
+    for arguments in wanted:
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], cwd=ROOT).returncode:
+            session.warn(f"not installed: {arguments[-1]}; its columns will say so")
+
+
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Times of Langevin kernels against the bare convolutions, with pytest-benchmark."""
-    arguments = session.posargs or ["--benchmark-json", str(ROOT / "results" / "kernels.json")]
-    command = ("-m", "pytest", "tests/kernels", "--benchmark-enable", "--benchmark-only")
-    session.run(environment(session), *command, *arguments, external=True)
+    """Times of the kernels against floor, reference and peers; also `-- compare OLD.json` (docs/kernels.md)."""
+    python = environment(session)
+    if len(session.posargs) < 3 or session.posargs[0] != "compare":  # two given files are compared as they are
+        install_peers(session, python)
+    session.run(python, "-m", "tests.kernels", *session.posargs, external=True)
 
 
 @nox.session

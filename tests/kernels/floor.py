@@ -3,41 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
 
 
-def bare_convolutions(net: nn.Module, x: Tensor) -> Callable[[], None]:
-    """A function that runs every convolution of `net` once forward and once backward to its input.
+class Recorded(NamedTuple):
+    """One convolution as it reached the library."""
 
-    Inputs and output gradients are of the shapes that a forward pass on `x` (n, C, H, W) gives, channels-last.
-    """
-    layers: list[tuple[nn.Conv2d, Tensor]] = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, args, _: layers.append((layer, args[0].detach().clone())))
-        for layer in net.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad():
+    input: Tensor  # (n, C, H, W)
+    weight: Tensor  # (C', C, k, k)
+    stride: list[int]
+    padding: list[int]
+    output: tuple[int, ...]  # its shape
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.found: list[Recorded] = []
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        result = op(*args, **(kwargs or {}))
+        if op is aten.convolution.default:
+            x, weight, _, stride, padding, dilation, transposed, _, groups = args
+            if transposed or groups != 1 or set(dilation) != {1}:
+                raise NotImplementedError("only plain convolutions are replayed")
+            self.found.append(Recorded(x.detach().clone(), weight.detach(), stride, padding, tuple(result.shape)))
+        return result
+
+
+@torch.no_grad()
+def record(net: Callable[[Tensor], Any], x: Tensor) -> list[Recorded]:
+    """Every convolution of a forward pass on `x` (n, C, H, W), whoever calls it: a module or a function."""
+    with _Recorder() as recorder:
         net(x)
-    for hook in hooks:
-        hook.remove()
+    return recorder.found
 
+
+def gflop(convolutions: list[Recorded]) -> float:
+    """1e9 operations of these convolutions, forward and backward to the input; a multiplication and an addition are 2.
+
+    Counted as defined, products with padding included, whatever form computes them.
+    """
+    products = 0
+    for c in convolutions:
+        n, channels, rows, columns = c.output
+        products += n * channels * rows * columns * c.weight[0].numel()
+    return 2 * 2 * products / 1e9
+
+
+def bare_convolutions(convolutions: list[Recorded]) -> Callable[[], None]:
+    """A function that runs each of them once forward and once backward to its input, channels-last."""
     calls = []
-    for layer, value in layers:
-        value = value.contiguous(memory_format=torch.channels_last)
-        weight = layer.weight.detach().contiguous(memory_format=torch.channels_last)
-        gradient = torch.ones_like(F.conv2d(value, weight, None, layer.stride, layer.padding))
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        calls.append((value, weight, gradient, layer.stride, layer.padding))
+    for c in convolutions:
+        value = c.input.contiguous(memory_format=torch.channels_last)
+        weight = c.weight.contiguous(memory_format=torch.channels_last)
+        gradient = torch.ones(c.output, dtype=value.dtype, device=value.device)
+        calls.append((value, weight, gradient.contiguous(memory_format=torch.channels_last), c.stride, c.padding))
 
     @torch.no_grad()
     def run() -> None:
         for value, weight, gradient, stride, padding in calls:
             F.conv2d(value, weight, None, stride, padding)
-            torch.ops.aten.convolution_backward(
+            aten.convolution_backward(
                 gradient, value, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, False, False]
             )
 
