@@ -1,9 +1,10 @@
-"""Sampler throughput: one measurement for every model, on any device."""
+"""Time and throughput: one measurement for tables and kernels benchmark, on any device."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,12 +14,21 @@ from bench.model import GenerativeModel
 from bench.seeds import seeded
 
 
+def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that one call takes; a GPU is waited for before each reading of the clock."""
+    runtime.synchronize(device)
+    started = time.perf_counter()
+    function()
+    runtime.synchronize(device)
+    return time.perf_counter() - started
+
+
 @torch.no_grad()
 def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int, seed: int) -> dict[str, Any]:
     """Samples/s and network evaluations/s of `model.sample` (for an energy model the latter are Langevin steps/s).
 
-    The median of `repeats` timed batches after one that is not counted; the GPU is waited for before each reading
-    of the clock. Peak memory is of tensors on a GPU while sampling, or of the whole process on a CPU.
+    The median of `repeats` timed batches after one that is not counted. Peak memory is of tensors on a GPU while
+    sampling, or of the whole process on a CPU.
     """
     device = model.device
     model.sample(batch_size, seeded(seed, "warm-up", device=device))
@@ -27,10 +37,7 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
     seconds = []
     for repeat in range(repeats):
         generator = seeded(seed, "throughput", repeat, device=device)
-        started = time.perf_counter()
-        model.sample(batch_size, generator)
-        runtime.synchronize(device)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(seconds_of(lambda generator=generator: model.sample(batch_size, generator), device))
     rate = batch_size / statistics.median(seconds)
     peak, peak_of = runtime.peak_memory(device)
     return {

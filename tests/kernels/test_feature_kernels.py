@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 import warnings
 
 import pytest
@@ -20,6 +19,7 @@ from torch_fidelity.utils import get_featuresdict_from_dataset
 from bench import runtime
 from bench.features import efficientnet_lite0, extract, inception, resolve
 from bench.seeds import BLOCK
+from bench.throughput import seconds_of
 from tests.feature_builders import pictures, save_random_inception
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,14 +42,6 @@ class Published(FeatureExtractorBase):
 
     def forward(self, images):
         return tuple(self.network(images))
-
-
-def seconds(function) -> float:
-    runtime.synchronize(DEVICE)
-    started = time.perf_counter()
-    function()
-    runtime.synchronize(DEVICE)
-    return time.perf_counter() - started
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +76,10 @@ def test_extraction(benchmark, tmp_path, choice):
             )["features"]
 
     def times_as_fast(**options):
-        pairs = [seconds(lambda: pass_of_theirs(**options)) / seconds(pass_of_ours) for _ in range(PAIRS)]
+        pairs = [
+            seconds_of(lambda: pass_of_theirs(**options), DEVICE) / seconds_of(pass_of_ours, DEVICE)
+            for _ in range(PAIRS)
+        ]
         return statistics.median(pairs)
 
     wanted = pass_of_theirs()
