@@ -84,6 +84,18 @@ def listing(data_root: Path) -> str:
     return "\n".join(lines)
 
 
+def check_seeds(option: str, seeds: Sequence[int]) -> None:
+    """UserError for seeds that are negative or given twice."""
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"{option} {' '.join(map(str, seeds))}: give each seed once, none negative")
+
+
+def check_threads(threads: int | None) -> None:
+    """UserError for fewer threads than one; None is all cores."""
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads} is too few: give at least 1")
+
+
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Exit status: 0 when every cell finished, 1 when one diverged."""
     data_root = arguments.data_root or Path(os.environ.get(DATA_ROOT) or "data")
@@ -95,11 +107,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if not seeds:
         raise UserError("--seeds is empty: give at least one, for instance --seeds 0 1 2")
     evaluation_seeds = tuple(arguments.evaluation_seeds or profile.evaluation_seeds)
-    for option, given in (("--seeds", seeds), ("--evaluation-seeds", evaluation_seeds)):
-        if len(set(given)) < len(given) or min(given) < 0:
-            raise UserError(f"{option} {' '.join(map(str, given))}: give each seed once, none negative")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads} is too few: give at least 1")
+    check_seeds("--seeds", seeds)
+    check_seeds("--evaluation-seeds", evaluation_seeds)
+    check_threads(arguments.threads)
     models = tuple(arguments.models or profile.models)
     from bench import grid, registry, report  # here, so that --help and bad arguments are answered at once
     from bench.features.cache import cache_folder

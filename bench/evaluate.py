@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.compare import DATA_ROOT
+from bench.compare import DATA_ROOT, check_seeds, check_threads
 from bench.errors import NotFiniteError, UserError
 from bench.settings import Sections, build, parse_overrides
 
@@ -54,10 +54,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table of scores, and write them where `--out` says; UserError for what cannot be scored."""
     seeds = tuple(arguments.evaluation_seeds)
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"--evaluation-seeds {' '.join(map(str, seeds))}: give each seed once, none negative")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads} is too few: give at least 1")
+    check_seeds("--evaluation-seeds", seeds)
+    check_threads(arguments.threads)
     overrides = parse_overrides(arguments.set, SECTIONS)
     if arguments.image_size is not None:
         overrides.setdefault("data", {})["image_size"] = arguments.image_size
