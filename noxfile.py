@@ -1,6 +1,7 @@
-"""Sessions: `nox -s benchmark`, `tests`, `kernels`, `lint`. All share one environment, `.venv`, made on first use.
+"""Sessions: `nox -s benchmark`, `paper`, `tests`, `lint`, `kernels`, `faults`, `fuzz`.
 
-nox's own environments are not used: each would hold another copy of torch. What follows `--` goes to the command.
+All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
+`--` goes to the command.
 """
 
 from __future__ import annotations
@@ -56,9 +57,32 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session
+def paper(session: nox.Session) -> None:
+    """The paper's tables and figures at the quick scale (docs/paper.md); `-- --scale cpu` for another one."""
+    session.run(environment(session), "-m", "bench.paper", *session.posargs, external=True)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """The test suite."""
     session.run(environment(session), "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Faults injected into whole runs: kills, signals, damage, a full disk (docs/reliability.md); some minutes."""
+    session.run(environment(session), "-m", "pytest", "tests/faults", *session.posargs, external=True)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Readers of files against 100,000 inputs each; `-- --inputs N` for another number."""
+    python = environment(session)
+    if subprocess.run([python, "-c", "import atheris"], stderr=subprocess.DEVNULL).returncode:
+        extra = ["--constraint", "constraints.txt", "--editable", ".[fuzz]"]
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], cwd=ROOT).returncode:
+            session.warn("atheris is not there for this Python: hypothesis alone")
+    session.run(python, "-m", "tests.fuzz", *session.posargs, external=True)
 
 
 def install_peers(session: nox.Session, python: str) -> None:

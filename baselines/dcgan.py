@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,10 @@ class DCGANConfig(ModelConfig):
         for name in ("lr", "inversion_lr"):
             require(self, name, getattr(self, name) > 0, "above 0")
         require(self, "beta1", 0 <= self.beta1 < 1, "in [0, 1)")
+
+    def gentler(self) -> Self:
+        """Half the learning rate."""
+        return replace(self, lr=self.lr / 2)
 
 
 class DCGAN(GenerativeModel):

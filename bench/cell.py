@@ -15,15 +15,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from bench import runtime
+from bench import attempts, runtime
 from bench.checkpoint import save_checkpoint
 from bench.data import DataConfig
-from bench.errors import NotFiniteError, UserError
-from bench.evaluation import COLUMNS, ROWS, EvaluationConfig, Evaluator, Picture
+from bench.errors import DivergedError, UserError
+from bench.evaluation import COLUMNS, ROWS, Evaluation, EvaluationConfig, Evaluator, Picture
+from bench.locks import sweep
 from bench.model import GenerativeModel, ModelConfig, Trainer, count_parameters
-from bench.records import RECORD_NAME, SCHEMA, write_bytes, write_json
+from bench.records import RECORD_NAME, SCHEMA, write_bytes, write_record
+from bench.run_state import LOG, discard_checkpoints
 from bench.seeds import in_blocks, seeded
-from bench.training import CHECKPOINT, LOG, TrainingConfig, TrainingResult, train
+from bench.status import StatusWriter, clear_status
+from bench.training import TrainingConfig, TrainingResult, train
 
 MODEL = "model.safetensors"
 PARTS = ("config", "model", "networks", "step", "state_dict", "load_state_dict")  # of a trainer
@@ -46,11 +49,15 @@ class Cell:
     config: ModelConfig
     folder: Path
 
+    def model_settings(self) -> dict[str, Any]:
+        """The record's `config.model`."""
+        return {"factory": self.model_name, **asdict(self.config)}
+
     def settings(self, extractor: str) -> dict[str, Any]:
         """The record's `config`."""
         return {
             "data": {"source": self.source, **asdict(self.data)},
-            "model": {"factory": self.model_name, **asdict(self.config)},
+            "model": self.model_settings(),
             "evaluation": {"extractor": extractor, "seeds": self.evaluation_seeds, **asdict(self.evaluation)},
         }
 
@@ -90,9 +97,46 @@ def run_cell(
     title: str,
     progress: bool,
 ) -> str:
-    """Train, evaluate and record one cell; its status, `finished` or `diverged`."""
-    images, started = evaluator.data, time.monotonic()
-    trainer = new_trainer(cell, images.image_shape, device)
+    """Train, evaluate and record one cell; its status, one of `records_schema.STATUSES`. The caller holds its lock.
+
+    A cell that diverges is tried again with gentler settings, as often as `training.retries` says and its model can.
+    """
+    started, before = time.monotonic(), attempts.read(cell.folder)
+    sweep(cell.folder)
+    while True:
+        tried = attempts.gentler(cell, len(before))
+        outcome = attempt(tried, evaluator, device=device, number=len(before) + 1, title=title, progress=progress)
+        again = outcome.status == "diverged" and len(before) < cell.training.retries
+        if not again or attempts.gentler(cell, len(before) + 1) is None:
+            break
+        before.append(attempts.Attempt.of(tried, outcome.message, outcome.training.updates))
+        say(f"{title}: {outcome.message}; attempt {len(before) + 1} with {attempts.changes(cell, len(before))}")
+        discard_checkpoints(cell.folder)  # first: the next attempt must not find this one's
+        attempts.write(cell.folder, before)  # from here on, a resumed run starts with the next attempt
+    record = record_of(tried, evaluator, outcome, device) | {"profile": profile, "command": command}
+    write_outcome(cell, record | {"attempts": [asdict(one) for one in before]}, outcome)
+    message = f"{': ' if outcome.message else ''}{outcome.message}"
+    say(f"{title}: {outcome.status}{message} after {time.monotonic() - started:.0f} s")
+    return outcome.status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attempt came to."""
+
+    trainer: Trainer
+    training: TrainingResult
+    status: str
+    message: str
+    evaluation: Evaluation | None
+
+
+def attempt(
+    cell: Cell, evaluator: Evaluator, *, device: torch.device, number: int, title: str, progress: bool
+) -> Outcome:
+    """Train, from a checkpoint where there is one, and evaluate."""
+    images = evaluator.data
+    trainer, watched = new_trainer(cell, images.image_shape, device), StatusWriter(cell.folder, number)
 
     def save_grid(update: int) -> None:
         with torch.no_grad():
@@ -102,7 +146,7 @@ def run_cell(
         path = cell.folder / "grids" / f"update-{update:07d}.png"
         write_bytes(path, png(Picture.of(torch.cat(blocks), COLUMNS)))
 
-    result, evaluation, message = TrainingResult(0, 0.0, {}), None, ""
+    result, evaluation, status, message = TrainingResult(0, 0.0, {}), None, "finished", ""
     try:
         result = train(
             trainer,
@@ -111,28 +155,38 @@ def run_cell(
             folder=cell.folder,
             config=cell.training,
             save_grid=save_grid,
+            status=watched,
             title=title,
             progress=progress,
         )
-        message = result.stopped
-        if not message:
+        status, message = result.status, result.message
+        if status == "finished":
+            watched.evaluating()
             evaluation = evaluator.evaluate(trainer.model, cell.evaluation_seeds)
-    except NotFiniteError as error:
-        message = str(error)
-    status = "diverged" if evaluation is None else "finished"
+    except DivergedError as error:
+        status, message = "diverged", str(error)
+    except BaseException as error:
+        if not runtime.is_out_of_memory(error):
+            watched.interrupted(str(error) or type(error).__name__)
+            raise
+        status, message = "oom", runtime.out_of_memory(error)
+    return Outcome(trainer, result, status, message, evaluation)
+
+
+def record_of(cell: Cell, evaluator: Evaluator, outcome: Outcome, device: torch.device) -> dict[str, Any]:
+    """The record, but for what the whole run has in common."""
+    evaluation, result, trainer = outcome.evaluation, outcome.training, outcome.trainer
     pictures = evaluation.pictures if evaluation else {}
-    record = {
+    return {
         "schema": SCHEMA,
         "dataset": cell.dataset,
         "model": cell.model,
         "training_seed": cell.seed,
         "evaluation_seeds": list(cell.evaluation_seeds),
-        "status": status,
-        "message": message,
-        "profile": profile,
-        "command": command,
+        "status": outcome.status,
+        "message": outcome.message,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": images.describe(),
+        "data": evaluator.data.describe(),
         "config": cell.settings(evaluator.extractor.label),
         "parameters": count_parameters(trainer.model.sampler),
         "parameters_trained": count_parameters(*trainer.networks),
@@ -152,15 +206,25 @@ def run_cell(
         "images": {name: describe(name, picture) for name, picture in pictures.items()},
         "log": LOG,
     }
-    for name, picture in pictures.items():
-        write_bytes(cell.folder / f"{name}.png", png(picture))
-    if evaluation:
+
+
+def write_outcome(cell: Cell, record: dict[str, Any], outcome: Outcome) -> None:
+    """Pictures, weights and last the record; then what the training left goes, but for a failed one's checkpoint."""
+    if outcome.evaluation:
+        for name, picture in outcome.evaluation.pictures.items():
+            write_bytes(cell.folder / f"{name}.png", png(picture))
         description = {key: record[key] for key in ("dataset", "model", "training_seed", "data", "config")}
-        save_checkpoint(cell.folder / MODEL, trainer.model.state_dict(), description)
-    write_json(cell.folder / RECORD_NAME, record)
-    (cell.folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"{title}: {status}{': ' if message else ''}{message} after {time.monotonic() - started:.0f} s")
-    return status
+        save_checkpoint(cell.folder / MODEL, outcome.trainer.model.state_dict(), description)
+    write_record(cell.folder / RECORD_NAME, record)
+    clean(cell.folder, outcome.status)
+
+
+def clean(folder: Path, status: str) -> None:
+    """Remove what a recorded cell no longer needs. The last finite checkpoint of one that failed stays."""
+    clear_status(folder)
+    attempts.clear(folder)
+    if status == "finished":
+        discard_checkpoints(folder)
 
 
 def describe(name: str, picture: Picture) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The two ways a run can end badly: a mistake that the user can mend, and numbers that are not finite."""
+"""The two ways a run can end badly: a mistake that the user can mend, and numbers that cannot be used."""
 
 from __future__ import annotations
 
@@ -7,5 +7,9 @@ class UserError(Exception):
     """A mistake of the user's: one line that says what was wrong, with the value, and the remedy (exit status 2)."""
 
 
-class NotFiniteError(ValueError):
-    """Images or scalars that are not finite: the cell ends as `diverged`, and the rest of the grid goes on."""
+class DivergedError(ValueError):
+    """A training that came to nothing: the cell ends as `diverged`, and the rest of the grid goes on."""
+
+
+class NotFiniteError(DivergedError):
+    """Images or scalars that are not finite."""

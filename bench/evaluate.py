@@ -6,14 +6,13 @@ The same images, features and metrics as in `bench.compare`. Of a folder only th
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.compare import DATA_ROOT, check_seeds, check_threads
-from bench.errors import NotFiniteError, UserError
+from bench.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.errors import DivergedError, UserError
 from bench.settings import Sections, build, parse_overrides
 
 SECTIONS = ("data", "evaluation")
@@ -28,26 +27,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("source", type=Path, metavar="CHECKPOINT|FOLDER", help="a cell's model.safetensors, or images")
     p.add_argument("--dataset", metavar="NAME", help="a data set or folder:PATH (default: the checkpoint's own)")
     p.add_argument("--evaluation-seeds", nargs="+", type=int, default=[0], metavar="N", help="default: 0")
-    p.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SECTION.NAME=VALUE",
-        help="settings of data and evaluation, as in bench.compare (default: the checkpoint's own)",
-    )
-    p.add_argument(
-        "--image-size", type=int, metavar="S", help="side of the data set's images; short for data.image_size"
-    )
+    add_settings(p, "as in bench.compare, of data and evaluation (default: the checkpoint's own)")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="where scores.json and pictures go (default: nowhere)")
     p.add_argument("--force", action="store_true", help="write into an --out that holds files, over scores there")
-    p.add_argument("--data-root", type=Path, help=f"where data sets lie (default: ${DATA_ROOT}, else data)")
-    p.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    p.add_argument("--features", default="auto", help="as in bench.compare (default: auto)")
-    p.add_argument("--inception-weights", type=Path, metavar="FILE", help="local weights of the Inception extractor")
-    p.add_argument("--no-cache", action="store_true", help="compute the features of real images anew, and keep nothing")
-    p.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_common(p, "auto")
+    p.set_defaults(features="auto")
     return p
 
 
@@ -103,7 +87,7 @@ def _checkpoint(
         config = build(factory.Config, settings["model"], registry.label(name))
         model = factory(config, shape, generator=seeded(seed, "weights"), device=device).model
         model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{arguments.source} does not fit the model {name!r} of this version ({reason})") from None
     evaluator = _evaluator(arguments, overrides, settings, arguments.dataset or source)
@@ -158,7 +142,7 @@ def _evaluator(
     values = {section: (settings or {}).get(section, {}) | overrides.get(section, {}) for section in kinds}
     data_config = build(DataConfig, values["data"], "data")
     config = build(EvaluationConfig, values["evaluation"], "evaluation")
-    root = arguments.data_root or Path(os.environ.get(DATA_ROOT) or "data")
+    root = data_root(arguments)
     device = runtime.resolve_device(arguments.device)
     extractor = features.resolve(arguments.features, device=device, inception_weights=arguments.inception_weights)
     images = data.load(
@@ -238,18 +222,15 @@ def _write(out: Path, scores: dict[str, Any], pictures: dict[str, Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except UserError as error:
-        print(f"bench.evaluate: {error}", file=sys.stderr)
-        return 2
-    except NotFiniteError as error:
-        print(f"bench.evaluate: {arguments.source} diverged ({error}): it has no scores", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench.evaluate: interrupted", file=sys.stderr)
-        return 130
+    def action() -> int:
+        arguments = parser().parse_args(argv)
+        try:
+            return run(arguments)
+        except DivergedError as error:
+            print(f"bench.evaluate: {arguments.source} diverged ({error}): it has no scores", file=sys.stderr)
+            return 1
+
+    return outcome("bench.evaluate", action)
 
 
 if __name__ == "__main__":

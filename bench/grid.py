@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,18 @@ from pathlib import Path
 import torch
 
 from bench import data as datasets
-from bench import features, registry, runtime
-from bench.cell import Cell, new_trainer, run_cell, say
+from bench import features, registry, runtime, space
+from bench.cell import Cell, clean, new_trainer, run_cell, say
 from bench.data import DataConfig, ImageData
 from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator
+from bench.locks import cell_lock, taken
 from bench.records import RECORD_NAME, cell_folder, first_difference, read, read_all
 from bench.settings import Profile, Sections, build
+from bench.status import CellStatus, read_status, write_status
 from bench.training import TrainingConfig
 
+WAIT = 2.0  # seconds between looks at cells that other processes work on
 SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
 
 
@@ -107,20 +110,24 @@ def _labelled(what: str, labels: dict[str, str], asked: tuple[str, ...]) -> dict
     return labels
 
 
-def run(request: Request) -> list[str]:
-    """Run every cell that has no record yet; the status of all cells in order (`finished`, `diverged`).
+Evaluators = dict[tuple[object, ...], Evaluator]  # by all that decides one; requests may share them
 
-    Everything that can be refused is refused before the first training, with nothing written.
+
+def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
+    """All cells of a request, after everything was refused that can be, with nothing written and nothing trained.
+
+    `evaluators` gets those that the cells need.
     """
     runtime.configure(request.threads)
     device = runtime.resolve_device(request.device)
     cells = plan(request)
-    _refuse_unwritable(request.out)
+    space.refuse_unwritable(request.out)
     extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
     _refuse_conflicts(cells, request.out, extractor.label)
-    evaluators: dict[str, Evaluator] = {}
+    kept = most = 0  # bytes on the disk
     for cell in cells:
-        if cell.source not in evaluators:
+        key = _key(cell, request)
+        if key not in evaluators:
             images = datasets.load(
                 cell.source,
                 request.data_root,
@@ -130,8 +137,7 @@ def run(request: Request) -> list[str]:
             )
             for note in images.notes:
                 say(f"{cell.dataset}: {note}")
-            _refuse_other_images(request.out, images)
-            evaluators[cell.source] = Evaluator(
+            evaluators[key] = Evaluator(
                 images,
                 extractor,
                 cell.evaluation,
@@ -140,27 +146,78 @@ def run(request: Request) -> list[str]:
                 progress=request.progress,
             )
         if cell.seed == request.seeds[0]:
-            new_trainer(cell, evaluators[cell.source].data.image_shape, torch.device("cpu"))
-    statuses = []
-    for index, cell in enumerate(cells):
-        title = f"[{index + 1}/{len(cells)}] {cell.dataset} {cell.model} seed {cell.seed}"
-        path = cell.folder / RECORD_NAME
-        if path.exists():
-            statuses.append(read(path)["status"])
-            say(f"{title}: already there ({statuses[-1]})")
-        else:
-            statuses.append(
-                run_cell(
-                    cell,
-                    evaluators[cell.source],
-                    device=device,
-                    profile=request.profile.name,
-                    command=request.command,
-                    title=title,
-                    progress=request.progress,
-                )
-            )
-    return statuses
+            images = evaluators[key].data
+            _refuse_other_images(request.out, images)
+            trainer = new_trainer(cell, images.image_shape, torch.device("cpu"))
+            missing = sum(not done(one) for one in cells if (one.source, one.model) == (cell.source, cell.model))
+            kept += missing * space.when_done(trainer)
+            most = max(most, space.while_training(trainer) if missing else 0)
+    space.refuse_full(request.out, kept + most)
+    return cells
+
+
+def run(request: Request, evaluators: Evaluators | None = None) -> list[str]:
+    """Run every cell that has no record yet; the status of all cells in order, of `records_schema.STATUSES`.
+
+    Everything that can be refused is refused before the first training, with nothing written. Several processes may
+    run one grid: each takes the cells that no other one works on.
+    """
+    evaluators = {} if evaluators is None else evaluators
+    cells = prepare(request, evaluators)
+    for cell in cells:
+        if not done(cell) and read_status(cell.folder) is None:
+            write_status(cell.folder, CellStatus("waiting", updates=cell.config.updates))
+    return _run_all(cells, evaluators, request)
+
+
+def _key(cell: Cell, request: Request) -> tuple[object, ...]:
+    weights = request.inception_weights
+    return cell.source, cell.data, cell.evaluation, request.features, weights, request.device, request.data_root
+
+
+def _run_all(cells: list[Cell], evaluators: Evaluators, request: Request) -> list[str]:
+    """Cells in their order; one that another process works on is left until it is there, or free."""
+    statuses: dict[int, str] = {}
+    told = False
+    while len(statuses) < len(cells):
+        ran = False
+        for index, cell in enumerate(cells):
+            lock = cell_lock(request.out, cell.dataset, cell.model, cell.seed)
+            if index in statuses or not taken(lock):
+                continue
+            ran = True
+            title = f"[{index + 1}/{len(cells)}] {cell.dataset} {cell.model} seed {cell.seed}"
+            try:
+                statuses[index] = _one(cell, evaluators[_key(cell, request)], request, title)
+            finally:
+                lock.release()
+        if not ran and len(statuses) < len(cells):
+            if not told:
+                say(f"waiting for {len(cells) - len(statuses)} cells that another process works on")
+            told = True
+            time.sleep(WAIT)
+    return [statuses[index] for index in range(len(cells))]
+
+
+def done(cell: Cell) -> bool:
+    return (cell.folder / RECORD_NAME).exists()
+
+
+def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
+    if done(cell):
+        status = read(cell.folder / RECORD_NAME)["status"]
+        clean(cell.folder, status)
+        say(f"{title}: already there ({status})")
+        return status
+    return run_cell(
+        cell,
+        evaluator,
+        device=runtime.resolve_device(request.device),
+        profile=request.profile.name,
+        command=request.command,
+        title=title,
+        progress=request.progress,
+    )
 
 
 def _refuse_conflicts(cells: list[Cell], out: Path, extractor: str) -> None:
@@ -170,6 +227,8 @@ def _refuse_conflicts(cells: list[Cell], out: Path, extractor: str) -> None:
             if cell.dataset != record.dataset:
                 continue
             there, here = dict(record.data["config"]), cell.settings(extractor)
+            for first in record.data.get("attempts", [])[:1]:
+                there["model"] = first["config"]  # as it was asked for; later attempts are gentler
             if cell.model != record.model:
                 there.pop("model"), here.pop("model")
             difference = first_difference(there, here)
@@ -187,11 +246,3 @@ def _refuse_other_images(out: Path, images: ImageData) -> None:
                 f"{out} holds records of other images called {images.name!r}: choose another --out, "
                 "or move those records away"
             )
-
-
-def _refuse_unwritable(out: Path) -> None:
-    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not parent.is_dir():
-        raise UserError(f"--out {out}: {parent} is a file: choose a folder")
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"--out {out}: {parent} cannot be written: choose another folder, or change its permissions")

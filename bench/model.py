@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require(self, "updates", self.updates >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 2, "at least 2")
+
+    def gentler(self) -> Self | None:
+        """Settings that diverge less easily, for another attempt at a cell that did; None where there are none."""
+        return None
 
 
 def require(config: object, field: str, holds: bool, range_: str) -> None:
@@ -106,6 +110,12 @@ class GenerativeModel(nn.Module):
 
     def unlikelihood(self, images: Tensor) -> Tensor | None:
         """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `unlikelihood_name`."""
+        return None
+
+    def moments(self, images: Tensor) -> Tensor | None:
+        """The mean over images (n, C, H, W) of d unlikelihood / d theta, all weights in one vector: what learning of an
+        energy matches between data and samples.
+        """
         return None
 
     def at_compute(self, factor: float) -> GenerativeModel | None:

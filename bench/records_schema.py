@@ -1,4 +1,4 @@
-"""What a record holds, and the check that it does: schema 2. `docs/results.md` explains every field."""
+"""What a record holds, and the check that it does: schema 3. `docs/results.md` explains every field."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 from bench.errors import UserError
 
-SCHEMA = 2
-STATUSES = ("finished", "diverged")
+SCHEMA = 3
+STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
 GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # a block of the tables each, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
 REFERENCES = ("floor", "ceiling")
+LONGEST = 300  # letters of a message
 
 _NUMBER = (int, float)
 _OPTIONAL_NUMBER = (int, float, type(None))
@@ -40,6 +41,7 @@ _FIELDS: dict[str, dict[str, Any]] = {  # part of the record -> required field -
         "throughput": (dict, type(None)),
         "environment": dict,
         "images": dict,
+        "checksum": str,
     },
     "data": {
         "name": str,
@@ -72,6 +74,7 @@ _CURVE = {
     "mark": _OPTIONAL_NUMBER,
 }
 _THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
+_ATTEMPT = {"message": str, "updates": int, "config": dict}  # config: the model's settings in that attempt
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
@@ -80,13 +83,7 @@ def check(path: Path, record: Any) -> dict[str, Any]:
 
     `path` is the record's own, for the message.
     """
-    if not isinstance(record, dict):
-        damaged(path, "not a JSON object")
-    if record.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path}: schema {record.get('schema')!r}, but this version reads {SCHEMA}; "
-            "use the version of the suite that wrote it, or delete its folder and run the cell again"
-        )
+    check_schema(path, record)
     for part, fields in _FIELDS.items():
         _require(path, record[part] if part else record, fields, part)
     _check_values(path, record)
@@ -105,9 +102,23 @@ def check(path: Path, record: Any) -> dict[str, Any]:
     return record
 
 
+def check_schema(path: Path, record: Any) -> None:
+    """Raise UserError unless `record` is an object of this schema; its other fields are not looked at."""
+    if not isinstance(record, dict):
+        damaged(path, "not a JSON object")
+    schema = record.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
+        raise UserError(
+            f"{path}: schema {_shown(schema)}, but this version reads {SCHEMA}; "
+            "use the version of the suite that wrote it, or delete its folder and run the cell again"
+        )
+
+
 def damaged(path: Path, what: str) -> NoReturn:
-    """Raise the UserError for a record that cannot be used."""
-    raise UserError(f"{path}: {what}; delete the folder {Path(path).parent} and run the cell again")
+    """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(what.split()))
+    shown = line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    raise UserError(f"{path}: {shown}; delete the folder {Path(path).parent} and run the cell again")
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:
@@ -121,10 +132,15 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
         damaged(path, f"field evaluation_seeds is {seeds}, not a list of one or more different integers")
     if unknown := next((name for name in record["references"] if name not in REFERENCES), None):
         damaged(path, f"field references.{unknown} is none of {', '.join(REFERENCES)}")
-    if record["status"] == "diverged":
+    if record["status"] != "finished":
         for name in ("metrics", "references", "curves"):
             if record[name]:
-                damaged(path, f"field {name} is not empty although the run diverged")
+                damaged(path, f"field {name} is not empty although the status is {record['status']}")
+    attempts = record.get("attempts", [])
+    if not isinstance(attempts, list):
+        damaged(path, f"field attempts is {_shown(attempts)}, not a list of earlier attempts")
+    for index, attempt in enumerate(attempts):
+        _require(path, attempt, _ATTEMPT, f"attempts[{index}]")
 
 
 def _check_metrics(path: Path, metrics: list[Any], part: str, seeds: int) -> None:

@@ -55,6 +55,19 @@ def keep_large_blocks() -> bool:
     return all(result == 1 for result in set_all)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or the allocator of the CPU, had no memory left."""
+    text = str(error)
+    cpu = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
+    return cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def out_of_memory(error: BaseException) -> str:
+    """One line for a record."""
+    first = str(error).splitlines()[0][:200] if str(error) else "none left"
+    return f"out of memory ({first})"
+
+
 @cache
 def device_name(kind: str) -> str:
     """The name of the processor or GPU behind `kind` (`cpu` or `cuda`)."""

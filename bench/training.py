@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.errors import NotFiniteError, UserError
+from bench import runtime, signals
+from bench.errors import DivergedError
 from bench.images import from_uint8
 from bench.model import Trainer, require
-from bench.records import write_text
-from bench.seeds import derive, seeded
-
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
+from bench.run_state import RunState
+from bench.seeds import seeded
+from bench.status import StatusWriter
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a run is watched; nothing here changes the weights that it ends with."""
+    """How a run is watched and guarded; but for `retries`, nothing here changes the weights that it ends with."""
 
     log_every: int = 10  # updates between rows of the log
-    grids: int = 4  # sample grids in a run, evenly spaced; 0 for none
+    grids: int = 4  # sample grids in a run, evenly spaced, each with a checkpoint; 0 for none
     checkpoint_minutes: float = 5.0  # between checkpoints
+    retries: int = 0  # further attempts at a cell that diverges, each with gentler settings, which its record tells
 
     def __post_init__(self) -> None:
         require(self, "log_every", self.log_every >= 1, "at least 1")
         require(self, "grids", self.grids >= 0, "0 or more")
         require(self, "checkpoint_minutes", self.checkpoint_minutes > 0, "above 0")
+        require(self, "retries", self.retries >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class TrainingResult:
     updates: int
     seconds: float  # of updates alone: not of logs, grids and checkpoints
     last: dict[str, float]  # the last scalars that were all finite
-    stopped: str = ""  # what was not finite and when; empty for a whole run
+    status: str = "finished"  # or diverged, oom
+    message: str = ""  # what went wrong and when
 
 
 def batch_indices(n: int, batch_size: int, update: int, *keys: int | str) -> Tensor:
@@ -65,95 +64,76 @@ def train(
     images: Tensor,  # uint8 (N, C, H, W), on any device
     *,
     seed: int,
-    folder: Path,  # where log and checkpoint go; a checkpoint that is there is continued
+    folder: Path,  # where log and checkpoints go; a checkpoint that is there is continued
     config: TrainingConfig,
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
+    status: StatusWriter | None = None,
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:
     """Run the trainer to its configured number of updates.
 
     Batch and noise of an update are functions of (seed, update), so a continued run equals one never interrupted.
-    A scalar, a chain or a sample grid that is not finite ends the run there: the result says so, and the log is kept.
+    A scalar, a chain, a sample grid or weights that are not finite, or a DivergedError of the trainer's, end the run
+    there: the result says so, the log and the last checkpoint are kept. SIGINT and SIGTERM end it after the update,
+    with a checkpoint: signals.Interrupted.
     """
     model, updates = trainer.model, trainer.config.updates
-    run = _Run.start(folder, trainer, seed)
+    run = RunState.start(folder, trainer, seed)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
-    saved_at = time.monotonic()
+    saved_at, saved = time.monotonic(), run.done
 
-    def stop(reason: str, update: int) -> TrainingResult:
-        run.write_log(folder)
-        return TrainingResult(run.done, run.seconds, run.last, f"{reason} at update {update}")
+    def one_update() -> None:
+        started = time.perf_counter()
+        batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
+        generator = seeded(seed, "update", run.done, device=model.device)
+        try:
+            scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
+        except DivergedError as error:
+            raise DivergedError(f"{error}, at update {run.done + 1}") from None
+        run.seconds += time.perf_counter() - started
+        run.done += 1
+        bad = next((name for name, value in scalars.items() if not math.isfinite(value)), None)
+        if bad or run.done % config.log_every == 0 or run.done in (1, updates):
+            run.log(scalars)
+            bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
+        if bad:
+            raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
+        run.last = scalars
+
+    def save() -> None:
+        nonlocal saved_at, saved
+        try:
+            run.save(folder, trainer, seed)
+        except DivergedError as error:
+            raise DivergedError(f"{error} at update {run.done}") from None
+        saved_at, saved = time.monotonic(), run.done
 
     bar = tqdm(total=updates, initial=run.done, desc=title, unit="update", disable=not progress, mininterval=1.0)
-    with bar:
-        while run.done < updates:
-            started = time.perf_counter()
-            batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
-            generator = seeded(seed, "update", run.done, device=model.device)
-            try:
-                scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
-            except NotFiniteError as error:
-                return stop(f"{error},", run.done + 1)
-            run.seconds += time.perf_counter() - started
-            run.done += 1
-            bar.update()
-            bad = next((name for name, value in scalars.items() if not math.isfinite(value)), None)
-            if bad or run.done % config.log_every == 0 or run.done in (1, updates):
-                run.log(scalars)
-                bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
-            if bad:
-                return stop(f"{bad} became {scalars[bad]}", run.done)
-            run.last = scalars
-            if save_grid is not None and run.done in grid_updates:
-                try:
-                    save_grid(run.done)
-                except NotFiniteError as error:
-                    return stop(f"{error}, in the sample grid", run.done)
-            if time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
-                run.save(folder, trainer, seed)
-                saved_at = time.monotonic()
-    run.save(folder, trainer, seed)
+    try:
+        with bar, signals.deferred() as signal:
+            while run.done < updates:
+                one_update()
+                bar.update()
+                if status is not None:
+                    status.training(run.done, updates, run.last)
+                if save_grid is not None and run.done in grid_updates:
+                    try:
+                        save_grid(run.done)
+                    except DivergedError as error:
+                        raise DivergedError(f"{error}, in the sample grid at update {run.done}") from None
+                    save()
+                due = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                if saved < run.done and (due or run.done == updates or signal.noted):
+                    save()
+                signal.check()
+    except DivergedError as error:
+        run.write_log(folder)
+        return TrainingResult(run.done, run.seconds, run.last, "diverged", str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not runtime.is_out_of_memory(error):
+            raise
+        run.write_log(folder)
+        message = f"{runtime.out_of_memory(error)}, at update {run.done + 1}"
+        return TrainingResult(run.done, run.seconds, run.last, "oom", message)
     return TrainingResult(run.done, run.seconds, run.last)
-
-
-@dataclass
-class _Run:
-    """What of a run is not the trainer's: updates done, seconds spent, rows logged."""
-
-    done: int
-    seconds: float
-    rows: list[dict[str, float]]
-    last: dict[str, float]
-
-    @classmethod
-    def start(cls, folder: Path, trainer: Trainer, seed: int) -> _Run:
-        """A new run, or the one whose checkpoint lies in `folder`, its weights and optimizers put back."""
-        path = folder / CHECKPOINT
-        if not path.exists():
-            return cls(0, 0.0, [], {})
-        state, description = load_checkpoint(path, trainer.model.device)
-        if description.get("run") != _identity(trainer, seed):
-            raise UserError(f"{path} was left by a run with other settings: remove it, or choose another --out")
-        trainer.load_state_dict(state)
-        return cls(**{name: description[name] for name in ("done", "seconds", "rows", "last")})
-
-    def log(self, scalars: dict[str, float]) -> None:
-        self.rows.append({"update": self.done, "seconds": round(self.seconds, 4), **scalars})
-
-    def write_log(self, folder: Path) -> None:
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(folder / LOG, text.getvalue())
-
-    def save(self, folder: Path, trainer: Trainer, seed: int) -> None:
-        self.write_log(folder)
-        description: dict[str, Any] = {"run": _identity(trainer, seed), **vars(self)}
-        save_checkpoint(folder / CHECKPOINT, trainer.state_dict(), description)
-
-
-def _identity(trainer: Trainer, seed: int) -> str:
-    return f"{derive(type(trainer).__name__, repr(trainer.config), seed):016x}"

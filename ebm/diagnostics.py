@@ -1,18 +1,27 @@
-"""What a chain tells of its health: gradient norms along it, and where it ends."""
+"""What a chain tells of itself: gradient norms along it, where it ends, its life beyond K steps, and as a network.
+
+`docs/chain.md` explains every curve.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebm.langevin import ChainSettings, langevin
 
-BEYOND = 10  # times K: how far a chain is followed
-POINTS = 60  # of its energy, evenly spaced; the gradient's norm comes with every step
+Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
+
+BEYOND = 10  # times K: how far a chain is followed step by step
+LONG = 100  # times K: how far a few chains are followed
+LONG_CHAINS = 16
+POINTS = 60  # of a curve that does not have every step
+MOST_STATES = 2**26  # numbers (256 MiB) of the states kept for the residual view: fewer chains of large images
+BLOCK = 64  # images of which the weights' gradient is taken at a time
 
 
 def chain_scalars(norms: Tensor, end: Tensor) -> dict[str, Tensor]:
@@ -29,14 +38,11 @@ def chain_scalars(norms: Tensor, end: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def chain_curves(
-    energy: Callable[[Tensor], Tensor],  # images (n, C, H, W) -> energies (n,)
-    x: Tensor,  # (n, C, H, W), the chains' starts
-    settings: ChainSettings,
-    generator: torch.Generator,
+    energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator
 ) -> list[dict[str, Any]]:
-    """Mean ||dE/dx|| over the chains at every step, and mean energy at some, for 10 K steps; the mark is K.
+    """Mean ||dE/dx|| over the chains from x (n, C, H, W) at every step, and mean energy at some, for 10 K steps.
 
-    A chain that was trained for K steps may leave the finite numbers beyond them: the curves end there.
+    The mark is K. A chain that was trained for K steps may leave the finite numbers beyond them: the curves end there.
     """
     steps = BEYOND * settings.steps
     norms = torch.empty(steps, device=x.device)
@@ -49,24 +55,135 @@ def chain_curves(
 
     end = langevin(energy, x, replace(settings, steps=steps), generator=generator, norms=norms, observe=observe)
     energies.append((steps, energy(end).mean()))
+    at, y = [k for k, _ in energies], torch.stack([e for _, e in energies])
     return [
-        *_curve("gradient norm", list(range(steps)), norms, settings.steps),
-        *_curve("energy", [k for k, _ in energies], torch.stack([e for _, e in energies]), settings.steps),
+        *_curve("gradient norm by step", "mean gradient norm", range(steps), norms, mark=settings.steps),
+        *_curve("energy by step", "mean energy", at, y, mark=settings.steps),
     ]
 
 
-def _curve(what: str, x: list[int], y: Tensor, mark: int) -> list[dict[str, Any]]:
+@torch.no_grad()
+def long_curves(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator) -> list[dict[str, Any]]:
+    """The same two for 100 K steps, at steps evenly spaced on a logarithmic axis: does the chain ever settle?"""
+    total = LONG * settings.steps
+    wanted = log_spaced(total)
+    norms, energies = [], []
+
+    def observe(k: int, x: Tensor, gradient: Tensor) -> None:
+        if k in wanted:
+            norms.append(gradient.flatten(1).norm(dim=1).mean())
+            energies.append(energy(x).mean())
+
+    # one more step, since a state is seen before its own step
+    langevin(energy, x, replace(settings, steps=total + 1), generator=generator, observe=observe)
+    y = {"gradient norm": torch.stack(norms), "energy": torch.stack(energies)}
+    return [
+        part
+        for what, values in y.items()
+        for part in _curve(
+            f"{what} over a long run",
+            f"mean {what}",
+            wanted,
+            values,
+            mark=settings.steps,
+            log_x=True,
+            title=f"{what} of chains run up to {LONG} times past K (dotted)",
+        )
+    ]
+
+
+def log_spaced(last: int, points: int = POINTS) -> list[int]:
+    """About `points` different whole numbers from 1 to `last`, evenly spaced in their logarithm, ends included."""
+    return sorted({round(last ** (i / (points - 1))) for i in range(points)})
+
+
+@torch.no_grad()
+def residual_curves(
+    energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator
+) -> list[dict[str, Any]]:
+    """The chain as a residual network of K layers, x_k = x_{k-1} - step_size E'(x_{k-1}) + noise, layer by layer.
+
+    Means over the chains of a layer's displacement ||x_k - x_{k-1}||, of its cosine with the whole way x_K - x_0, and
+    the share of its squared length that is noise: ||noise||^2 / (||noise||^2 + ||step_size E'||^2), the cross term
+    left out since it vanishes in expectation.
+    """
+    kept = max(1, min(len(x), MOST_STATES // ((settings.steps + 1) * x[0].numel())))
+    states, drifts = [], []
+
+    def observe(_: int, x: Tensor, gradient: Tensor) -> None:
+        states.append(x.flatten(1).clone())
+        drifts.append(gradient.flatten(1) * -settings.step_size)
+
+    end = langevin(energy, x[:kept], settings, generator=generator, observe=observe)
+    states.append(end.flatten(1))
+    whole = states[-1] - states[0]
+    lengths, cosines, shares = [], [], []
+    for before, after, drift in zip(states[:-1], states[1:], drifts, strict=True):
+        step = after - before
+        noise, drifted = (step - drift).square().sum(), drift.square().sum()
+        lengths.append(step.norm(dim=1).mean())
+        cosines.append(nn.functional.cosine_similarity(step, whole).mean())
+        shares.append(noise / (noise + drifted))
+    layers = range(1, settings.steps + 1)
+    found = {
+        "displacement by layer": ("mean length of a layer's displacement", lengths),
+        "cosine by layer": ("mean cosine with the whole way", cosines),
+        "noise share by layer": ("noise's share of the squared length", shares),
+    }
+    return [
+        part
+        for name, (label, values) in found.items()
+        for part in _curve(name, label, layers, torch.stack(values), x_label="layer (Langevin step)")
+    ]
+
+
+def moments(energy: nn.Module, x: Tensor) -> Tensor:
+    """The mean over images x (n, C, H, W) of dE/dtheta, all weights in one vector (p,): what learning matches."""
+    weights = list(energy.parameters())
+    total = torch.zeros(sum(p.numel() for p in weights), device=x.device)
+    with torch.enable_grad():
+        for block in x.split(BLOCK):
+            gradients = torch.autograd.grad(energy(block).sum(), weights)
+            total += torch.cat([g.flatten() for g in gradients])
+    return total / len(x)
+
+
+def moment_mismatch(energy: nn.Module, data: Tensor, chain: Tensor) -> Tensor:
+    """How far learning is from its fixed point, E_data[dE/dtheta] = E_chain[dE/dtheta]; see `relative_distance`.
+
+    Nijkamp et al. 2019, arXiv 1904.09770, equation 8. Images (n, C, H, W) and (m, C, H, W).
+    """
+    return relative_distance(moments(energy, data), moments(energy, chain))
+
+
+def moments_gap(data: Tensor, chain: Tensor) -> Tensor:
+    """The same for the last, linear layer alone, whose dE/dw is minus its input: no pass of its own.
+
+    `data` (n, ...) and `chain` (m, ...) are what enters that layer.
+    """
+    return relative_distance(data.detach().mean(0), chain.detach().mean(0))
+
+
+def relative_distance(a: Tensor, b: Tensor) -> Tensor:
+    """||a - b|| over the mean of ||a|| and ||b||: 0 for equal vectors, 2 at most."""
+    return (a - b).norm() / (0.5 * (a.norm() + b.norm()))
+
+
+def _curve(
+    name: str,
+    y_label: str,
+    x: Sequence[int],
+    y: Tensor,
+    *,
+    mark: int | None = None,
+    log_x: bool = False,
+    x_label: str = "Langevin step",
+    title: str = "",
+) -> list[dict[str, Any]]:
     """One curve as a record holds it, up to its first value that is not finite; none if that is the first."""
     broken = (~torch.isfinite(y)).nonzero()
     n = int(broken[0]) if len(broken) else len(x)
     if not n:
         return []
-    name = f"{what} by step"
-    labels = {
-        "name": name,
-        "title": name,
-        "group": "diagnostics",
-        "x_label": "Langevin step",
-        "y_label": f"mean {what}",
-    }
-    return [labels | {"x": x[:n], "y": y[:n].tolist(), "log_x": False, "mark": mark}]
+    labels = {"name": name, "title": title or name, "group": "diagnostics", "x_label": x_label, "y_label": y_label}
+    return [labels | {"x": list(x)[:n], "y": y[:n].tolist(), "log_x": log_x, "mark": mark}]

@@ -45,7 +45,11 @@ class EnergyNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (n,) of images (n, C, S, S)."""
-        return -self.head(self.features(x)).flatten()
+        return self.of_features(self.features(x))
+
+    def of_features(self, h: Tensor) -> Tensor:
+        """Energies (n,) of what enters the last, linear layer (n, width, 4, 4)."""
+        return -self.head(h).flatten()
 
 
 def first_layer(channels: int, n_f: int, side: int) -> nn.Conv2d:

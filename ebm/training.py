@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from bench.errors import DivergedError
 from bench.model import ModelConfig, require
 from bench.priors import draw_uniform
 from bench.seeds import seeded_init
-from ebm.diagnostics import chain_scalars
+from ebm.diagnostics import chain_scalars, moments_gap
 from ebm.energy import ACTIVATIONS, ENERGY_NETS
 from ebm.langevin import PRECISIONS, ChainSettings
 from ebm.short_run import ShortRunEBM
@@ -38,6 +39,9 @@ class ShortRunConfig(ModelConfig):
     energy_penalty: float = 0.0  # times the mean squared energy, added to the loss
     ema: float = 0.0  # decay of the averaged weights that sample; 0 samples with the trained ones
     inversion_rate: float = 0.5
+    lost_after: int = (
+        200  # updates in a row with data and chain ends told apart without error that end the run; 0: none do
+    )
     precision: str = "float32"  # of the chain's convolutions: float32, tf32 (NVIDIA GPUs) or bf16; learning is float32
 
     def __post_init__(self) -> None:
@@ -49,10 +53,16 @@ class ShortRunConfig(ModelConfig):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("step_size", "lr", "inversion_rate"):
             require(self, name, getattr(self, name) > 0, "above 0")
-        for name in ("noise_std", "sigma", "sigma_final", "lr_final", "energy_penalty"):
+        for name in ("noise_std", "sigma", "sigma_final", "lr_final", "energy_penalty", "lost_after"):
             require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("anneal_from", "beta1", "beta2", "ema"):
             require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+
+    def gentler(self) -> Self:
+        """Half the learning rate and half as much again of the data's noise, which the chain's stability hangs on."""
+        rates = {name: getattr(self, name) / 2 for name in ("lr", "lr_final")}
+        noises = {name: getattr(self, name) * 1.5 for name in ("sigma", "sigma_final")}
+        return replace(self, **rates, **noises)
 
 
 class ShortRunTrainer:
@@ -85,6 +95,7 @@ class ShortRunTrainer:
         self.networks = (energy,)
         self.optimizer = torch.optim.Adam(energy.parameters(), lr=config.lr, betas=(config.beta1, config.beta2))
         self.updates = 0
+        self.apart = 0  # updates in a row in which every chain's end had a higher energy than every image
 
     def annealed(self, first: float, last: float) -> float:
         """The value at this update of a setting that falls linearly from `first` to `last` after `anneal_from`."""
@@ -93,7 +104,10 @@ class ShortRunTrainer:
         return first + (last - first) * min(1.0, max(0.0, done))
 
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
-        """One update on `images` (n, C, H, W) in [-1, 1]. Raises NotFiniteError when its chain is not finite."""
+        """One update on `images` (n, C, H, W) in [-1, 1].
+
+        Raises NotFiniteError when its chain is not finite, DivergedError when its ends have lost the data for good.
+        """
         config, energy, n = self.config, self.learner.energy, len(images)
         sigma, lr = self.annealed(config.sigma, config.sigma_final), self.annealed(config.lr, config.lr_final)
 
@@ -104,7 +118,8 @@ class ShortRunTrainer:
         data = images + sigma * eps
 
         # one forward pass for both; gradient ascent on mean f(data) - mean f(end), f = -E
-        energies = energy(torch.cat([data, end]).contiguous(memory_format=torch.channels_last))
+        features = energy.features(torch.cat([data, end]).contiguous(memory_format=torch.channels_last))
+        energies = energy.of_features(features)
         data_energy, chain_energy = energies[:n].mean(), energies[n:].mean()
         square = energies.square().mean()
         loss = data_energy - chain_energy + config.energy_penalty * square
@@ -117,13 +132,24 @@ class ShortRunTrainer:
         if config.ema:
             self._average()
 
+        told_apart = (energies[:n, None] < energies[None, n:]).float().mean()  # AUROC
         scalars = {
             "energy gap": (chain_energy - data_energy).detach(),  # mean f(data) - mean f(chain)
             "energy rms": square.detach().sqrt(),
+            "told apart": told_apart.detach(),
+            "moments gap": moments_gap(features[:n], features[n:]),  # of the last layer; learning drives it to 0
             **chain_scalars(norms, end),
         }
         values = torch.stack([v.float() for v in scalars.values()]).tolist()  # one transfer from the device
-        return dict(zip(scalars, values, strict=True)) | {"lr": lr, "sigma": sigma}
+        named = dict(zip(scalars, values, strict=True)) | {"lr": lr, "sigma": sigma}
+        self._refuse_lost(named["told apart"])
+        return named
+
+    def _refuse_lost(self, told_apart: float) -> None:
+        """A chain whose steps overshoot does not come back: from then on the energy tells its ends from the data."""
+        self.apart = self.apart + 1 if told_apart == 1.0 else 0
+        if self.config.lost_after and self.apart >= self.config.lost_after:
+            raise DivergedError(f"the chains have lost the data: told apart without error for {self.apart} updates")
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -138,6 +164,7 @@ class ShortRunTrainer:
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
+            "apart": self.apart,
             **averaged,
         }
 
@@ -146,7 +173,7 @@ class ShortRunTrainer:
         if self.config.ema:
             self.model.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.updates = state["updates"]
+        self.updates, self.apart = state["updates"], state["apart"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.records import SCHEMA, cell_folder, write_json
+from bench.records import SCHEMA, cell_folder, write_record
 from tests import fabricate_scores as scores
 
 PAIR = ("generated", "nearest in training")
@@ -42,9 +42,21 @@ def record(
     n_generated: int = 1000,
     evaluation_seeds: tuple[int, ...] = (0, 1),
     diverged_at: int | None = None,
+    out_of_memory: bool = False,
+    retried_after: int | None = None,
 ) -> dict[str, Any]:
-    """A whole, valid record; with `diverged_at` one of a run that diverged."""
-    diverged = diverged_at is not None
+    """A whole, valid record; with `diverged_at` of a run that diverged, with `out_of_memory` of one that ran out of it.
+
+    With `retried_after`, the update at which a first attempt diverged, the result is that of a second one, at half the
+    learning rate.
+    """
+    status, message = "finished", ""
+    if diverged_at is not None:
+        status, message = "diverged", f"energy gap became nan at update {diverged_at}"
+    if out_of_memory:
+        status, message = "oom", "out of memory at update 3: tried to allocate 20.00 GiB"
+        diverged_at = 2
+    diverged = status != "finished"
     steps = 20 if model == "ebm" else 1
     extra = [] if diverged else list(SHEETS)
     if model != "ebm" and extra:
@@ -54,14 +66,20 @@ def record(
     }
     for name in images.keys() & LABELS.keys():
         images[name]["labels"] = LABELS[name]
+    settings: dict[str, Any] = {"steps": 20, "n_f": 32} if model == "ebm" else {"latent": 64}
+    attempts = []
+    if retried_after is not None:
+        first = {"message": f"energy gap became nan at update {retried_after}", "updates": retried_after}
+        attempts = [first | {"config": settings | {"lr": 1e-3}}]
+        settings["lr"] = 5e-4
     return {
         "schema": SCHEMA,
         "dataset": dataset,
         "model": model,
         "training_seed": seed,
         "evaluation_seeds": list(evaluation_seeds),
-        "status": "diverged" if diverged else "finished",
-        "message": f"energy gap became nan at update {diverged_at}" if diverged else "",
+        "status": status,
+        "message": message,
         "profile": "quick",
         "command": "python -m bench.compare --datasets digits",
         "created": "2026-01-01T00:00:00+00:00",
@@ -76,9 +94,10 @@ def record(
         },
         "config": {
             "data": {"image_size": shape[1], "train": 40000},
-            "model": {"steps": 20, "n_f": 32} if model == "ebm" else {"latent": 64},
+            "model": settings,
             "evaluation": {"features": "efficientnet-lite0", "generated": n_generated, "budget": 100},
         },
+        "attempts": attempts,
         "parameters": 33000,
         "parameters_trained": 33000 if model == "ebm" else 66000,
         "network_evaluations_per_sample": steps,
@@ -120,7 +139,7 @@ def record(
 def cell(root: Path, data: dict[str, Any], *, pictures: bool = True) -> Path:
     """Write a record with its log and tile sheets where they belong; the cell's folder."""
     folder = cell_folder(root, data["dataset"], data["model"], data["training_seed"])
-    write_json(folder / "record.json", data)
+    write_record(folder / "record.json", data)
     generator = np.random.default_rng([data["training_seed"], len(data["model"])])
     _log(folder / "log.csv", data, generator)
     for image in data["images"].values() if pictures else ():

@@ -15,8 +15,9 @@ from PIL import Image
 
 from bench import compare, evaluate
 from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.commandline import DATA_ROOT
 from bench.records import read_all
-from bench.training import LOG
+from bench.run_state import LOG
 from tests.commands import OWN_MODEL, SMOKE, refused
 
 ROOT = Path(__file__).parent.parent
@@ -214,7 +215,7 @@ def test_a_researcher_s_own_model(tmp_path):
 
 def test_real_images(tmp_path):
     """Where the real sets lie under BENCH_DATA_ROOT: Fashion-MNIST, and a folder of CIFAR-10 images."""
-    root = Path(os.environ.get(compare.DATA_ROOT, "data"))
+    root = Path(os.environ.get(DATA_ROOT, "data"))
     folder = root / "cifar10-jpeg" / "train"
     if not (folder.is_dir() and (root / "FashionMNIST" / "raw").is_dir()):
         pytest.skip(f"no real images under {root}")

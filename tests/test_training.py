@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.errors import NotFiniteError, UserError
 from bench.images import to_uint8
-from bench.training import CHECKPOINT, LOG, TrainingConfig, batch_indices, train
+from bench.run_state import CHECKPOINT, LOG
+from bench.training import TrainingConfig, batch_indices, train
 from ebm.training import ShortRunTrainer
 from tests.builders import images, trainer
 
@@ -57,7 +58,7 @@ def test_log_and_grids(tmp_path):
     result = run(trainer("ebm", updates=7), tmp_path, save_grid=grids.append)
     assert result.updates == 7
     assert result.seconds > 0
-    assert not result.stopped
+    assert result.status == "finished"
     assert [int(row["update"]) for row in rows(tmp_path)] == [1, 2, 4, 6, 7]
     assert float(rows(tmp_path)[-1]["energy gap"]) == pytest.approx(result.last["energy gap"])
     assert grids == [4, 7]
@@ -104,7 +105,7 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path):
 def test_divergence_stops_and_says_where(tmp_path):
     result = run(trainer("ebm", updates=5, step_size=1e30), tmp_path)
     assert result.updates == 1
-    assert "at update 1" in result.stopped
+    assert "at update 1" in result.message
     assert not (tmp_path / CHECKPOINT).exists()
     assert len(rows(tmp_path)) == 1
 
@@ -134,9 +135,27 @@ def test_a_chain_or_grid_that_is_not_finite_ends_the_run_with_its_updates_counte
 
     t = trainer("ebm", updates=8)
     result = run(t, tmp_path / "grid", save_grid=fail)
-    assert (result.updates, result.stopped) == (4, "the chain broke, in the sample grid at update 4")
+    assert (result.updates, result.message) == (4, "the chain broke, in the sample grid at update 4")
     assert rows(tmp_path / "grid")
     t, step = trainer("ebm", updates=8), ShortRunTrainer.step
     t.step = lambda *given: fail() if t.updates == 3 else step(t, *given)
     result = run(t, tmp_path / "step")
-    assert (result.updates, result.stopped) == (3, "the chain broke, at update 4")
+    assert (result.updates, result.message) == (3, "the chain broke, at update 4")
+
+
+def test_chains_that_lose_the_data_for_good_end_the_run(tmp_path):
+    """A chain whose steps are too small to reach anything: soon every one of its ends has the higher energy."""
+    still = {"step_size": 1e-9, "noise_std": 0.0, "sigma": 0.0, "sigma_final": 0.0, "lr": 1e-3}
+    flat = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
+    lost = train(
+        trainer("ebm", updates=60, lost_after=10, **still), flat, seed=0, folder=tmp_path, config=WATCH, progress=False
+    )
+    assert lost.status == "diverged"
+    assert lost.updates < 60
+    assert lost.message == (
+        f"the chains have lost the data: told apart without error for 10 updates, at update {lost.updates + 1}"
+    )
+    assert [float(row["told apart"]) for row in rows(tmp_path)][-4:] == [1.0] * 4
+    unguarded = trainer("ebm", updates=60, lost_after=0, **still)
+    whole = train(unguarded, flat, seed=0, folder=tmp_path / "whole", config=WATCH, progress=False)
+    assert whole.status == "finished"

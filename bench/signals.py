@@ -1,0 +1,72 @@
+"""SIGINT and SIGTERM end a run in order: a training finishes its update and saves; everything else stops at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The user or the system asked the process to end; its exit status is 128 plus the signal."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+class _State:
+    deferring = False
+    noted: int | None = None
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    if _State.deferring and _State.noted is None:  # a second signal does not wait
+        _State.noted = number
+        return
+    raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Within, SIGINT and SIGTERM raise Interrupted; afterwards the process's own handlers are back."""
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+    before = {number: signal.signal(number, _handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _State.noted = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Deferred:
+    """A signal that waits for its moment."""
+
+    @property
+    def noted(self) -> bool:
+        return _State.noted is not None
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal was noted."""
+        if _State.noted is not None:
+            number, _State.noted = _State.noted, None
+            raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Deferred]:
+    """Within, a first signal takes effect when `check` is called, at the end of the block at the latest."""
+    waiting = Deferred()
+    _State.deferring = True
+    try:
+        yield waiting
+    finally:
+        _State.deferring = False
+        waiting.check()
