@@ -52,9 +52,15 @@ def read(folder: Path) -> list[Attempt]:
     if not path.exists():
         return []
     try:
-        return [Attempt(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        found = [Attempt(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        if not all(
+            (type(one.message), type(one.updates), type(one.config)) == (str, int, dict) and one.updates >= 0
+            for one in found
+        ):
+            raise ValueError("a field has the wrong type")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): delete the folder {folder} and run the cell again") from None
+    return found
 
 
 def write(folder: Path, attempts: list[Attempt]) -> None:

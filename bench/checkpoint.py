@@ -93,7 +93,7 @@ def _put_tensors(node: Any, tensors: dict[str, Tensor], depth: int) -> Any:
         return content
     if kind == _TENSOR:
         if not isinstance(content, str) or content not in tensors:
-            raise DamagedError(f"the tensor {str(content)[:20]!r} is missing, or stands twice")
+            raise DamagedError(f"the tensor {ascii(content)[:24]} is missing, or stands twice")
         return tensors.pop(content)
     if kind not in ("dict", "list") or not isinstance(content, list):
         raise DamagedError("a wrong tree of the state")

@@ -112,10 +112,8 @@ class GenerativeModel(nn.Module):
         """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `unlikelihood_name`."""
         return None
 
-    def moments(self, images: Tensor) -> Tensor | None:
-        """The mean over images (n, C, H, W) of d unlikelihood / d theta, all weights in one vector: what learning of an
-        energy matches between data and samples.
-        """
+    def moment_mismatch(self, a: Tensor, b: Tensor) -> float | None:
+        """How far apart the moments that learning matches are between a (n, C, H, W) and b (m, C, H, W), 0 to 2."""
         return None
 
     def at_compute(self, factor: float) -> GenerativeModel | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is
 GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # a block of the tables each, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
 REFERENCES = ("floor", "ceiling")
+LARGEST = 2**63 - 1  # a whole number, either sign
 LONGEST = 300  # letters of a message
 
 _NUMBER = (int, float)
@@ -74,7 +76,25 @@ _CURVE = {
     "mark": _OPTIONAL_NUMBER,
 }
 _THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
+_COUNTS = (  # numbers of the fields above that are 0 or more
+    ("", ("parameters", "parameters_trained", "network_evaluations_per_sample")),
+    ("training", ("updates", "planned_updates", "batch_size", "seconds")),
+    ("data", ("train", "held_out")),
+)
+_OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
+    "": {"log": str, "attempts": list},
+    "environment": {"packages": dict, "git_commit": str, "git_dirty": bool, "threads": int},
+    "metric": {
+        **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
+        **dict.fromkeys(("note", "extractor", "weights_hash", "method", "spread_of", "budget_unit", "made_of"), str),
+        "spread": _NUMBER,
+        "lead": bool,
+    },
+    "throughput": {"repeats": int, "batch_size": int, "threads": int, "dtype": str, "peak_memory_mib": _NUMBER},
+    "image": {"labels": list},
+}
 _ATTEMPT = {"message": str, "updates": int, "config": dict}  # config: the model's settings in that attempt
+_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that leads nowhere but to a file beside the record
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
@@ -84,8 +104,10 @@ def check(path: Path, record: Any) -> dict[str, Any]:
     `path` is the record's own, for the message.
     """
     check_schema(path, record)
+    _refuse_extremes(path, record)
     for part, fields in _FIELDS.items():
         _require(path, record[part] if part else record, fields, part)
+        _allow(path, record[part] if part else record, part, part)
     _check_values(path, record)
     _check_metrics(path, record["metrics"], "metrics", len(record["evaluation_seeds"]))
     for name, reference in record["references"].items():
@@ -95,11 +117,21 @@ def check(path: Path, record: Any) -> dict[str, Any]:
         _check_curve(path, curve, f"curves[{index}]")
     if record["throughput"] is not None:
         _require(path, record["throughput"], _THROUGHPUT, "throughput")
+        _allow(path, record["throughput"], "throughput", "throughput")
+        _refuse_negative(path, record["throughput"], ("samples_per_second",), "throughput.")
     for name, image in record["images"].items():
-        _require(path, image, _IMAGE, f"images.{name}")
-        if Path(image["file"]).name != image["file"] or min(image["rows"], image["columns"]) < 1:
-            damaged(path, f"field images.{name} does not name a file beside the record with rows and columns")
+        _check_image(path, image, f"images.{name}")
     return record
+
+
+def _refuse_extremes(path: Path, record: dict[str, Any]) -> None:
+    """No whole number that a float, an index or another program cannot hold, wherever it stands."""
+    nodes: list[Any] = [record]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, int) and abs(node) > LARGEST:
+            damaged(path, f"the number {str(node)[:24]}... is out of range")
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def check_schema(path: Path, record: Any) -> None:
@@ -125,21 +157,22 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
     if record["status"] not in STATUSES:
         damaged(path, f"status {record['status']!r} is none of {', '.join(STATUSES)}")
     shape = record["data"]["image_shape"]
-    if len(shape) != 3 or not all(isinstance(side, int) for side in shape):
-        damaged(path, f"field data.image_shape is {shape}, not [channels, height, width]")
+    if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
+        damaged(path, f"field data.image_shape is {_shown(shape)}, not [channels, height, width]")
+    if not _strings(record["data"]["notes"]):
+        damaged(path, f"field data.notes is {_shown(record['data']['notes'])}, not a list of sentences")
+    for part, names in _COUNTS:
+        _refuse_negative(path, record[part] if part else record, names, f"{part}." if part else "")
     seeds = record["evaluation_seeds"]
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
-        damaged(path, f"field evaluation_seeds is {seeds}, not a list of one or more different integers")
+        damaged(path, f"field evaluation_seeds is {_shown(seeds)}, not a list of one or more different integers")
     if unknown := next((name for name in record["references"] if name not in REFERENCES), None):
         damaged(path, f"field references.{unknown} is none of {', '.join(REFERENCES)}")
     if record["status"] != "finished":
         for name in ("metrics", "references", "curves"):
             if record[name]:
                 damaged(path, f"field {name} is not empty although the status is {record['status']}")
-    attempts = record.get("attempts", [])
-    if not isinstance(attempts, list):
-        damaged(path, f"field attempts is {_shown(attempts)}, not a list of earlier attempts")
-    for index, attempt in enumerate(attempts):
+    for index, attempt in enumerate(record.get("attempts") or []):
         _require(path, attempt, _ATTEMPT, f"attempts[{index}]")
 
 
@@ -149,6 +182,7 @@ def _check_metrics(path: Path, metrics: list[Any], part: str, seeds: int) -> Non
     for index, metric in enumerate(metrics):
         where = f"{part}[{index}]"
         _require(path, metric, _METRIC, where)
+        _allow(path, metric, "metric", where)
         _one_of(path, metric["better"], BETTER, f"{where}.better")
         _one_of(path, metric["group"], GROUPS, f"{where}.group")
         values, interval = metric["per_seed"], metric["interval"]
@@ -175,6 +209,28 @@ def _check_curve(path: Path, curve: Any, where: str) -> None:
         damaged(path, f"field {where} has an x or a mark of 0 or less on a logarithmic axis")
 
 
+def _check_image(path: Path, image: Any, where: str) -> None:
+    _require(path, image, _IMAGE, where)
+    _allow(path, image, "image", where)
+    if not _FILE.fullmatch(image["file"]) or min(image["rows"], image["columns"]) < 1:
+        damaged(path, f"field {where} does not name a file beside the record with rows and columns")
+    if not _strings(image.get("labels") or []):
+        damaged(path, f"field {where}.labels is {_shown(image['labels'])}, not a list of labels")
+
+
+def _allow(path: Path, value: dict[str, Any], part: str, where: str) -> None:
+    """Refuse an optional field of another type than its own."""
+    for name, kind in _OPTIONAL.get(part, {}).items():
+        found = value.get(name)
+        if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):
+            damaged(path, f"field {where + '.' if where else ''}{name} is {_shown(found)}, which has the wrong type")
+
+
+def _refuse_negative(path: Path, value: dict[str, Any], names: tuple[str, ...], prefix: str) -> None:
+    if negative := next((name for name in names if value[name] < 0), None):
+        damaged(path, f"field {prefix}{negative} is {_shown(value[negative])}, which is below 0")
+
+
 def _require(path: Path, value: Any, fields: dict[str, Any], part: str) -> None:
     prefix = f"{part}." if part else ""
     if not isinstance(value, dict):
@@ -193,6 +249,10 @@ def _one_of(path: Path, value: str, choices: tuple[str, ...], where: str) -> Non
 
 def _numbers(values: list[Any]) -> bool:
     return all(isinstance(value, _NUMBER) and type(value) is not bool and math.isfinite(value) for value in values)
+
+
+def _strings(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _shown(value: Any) -> str:

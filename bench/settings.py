@@ -11,8 +11,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from bench.errors import UserError
 
 PROFILES = Path(__file__).parent / "profiles"
-HEADER = {"description": str, "datasets": list, "models": list, "seeds": list, "features": str}
+HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
 EVALUATION_SEEDS = "evaluation_seeds"  # as `seeds`, but may be left out
+LARGEST = 2**20  # bytes of a profile
+LARGEST_NUMBER = 2**63 - 1  # of whole numbers, either sign: what every library takes
 PER_DATASET = "on"  # [on.celeba.ebm] holds what differs for a data set
 Sections = dict[str, dict[str, Any]]  # section (data, training, evaluation, or a model) -> setting -> value
 T = TypeVar("T")
@@ -44,26 +46,43 @@ def profile_names() -> list[str]:
 def load_profile(name: str) -> Profile:
     """A shipped profile by name, or a TOML file by path; UserError when it is neither or not well formed."""
     path = PROFILES / f"{name}.toml" if name in profile_names() else Path(name)
-    if path.suffix != ".toml" or not path.is_file():
+    try:
+        found = path.suffix == ".toml" and path.is_file()
+    except OSError:  # a name that is too long for a file
+        found = False
+    if not found:
         raise UserError(f"unknown profile {name!r}: choose one of {', '.join(profile_names())}, or give a .toml file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"profile {path} cannot be read: {error}") from None
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UserError(f"profile {path} cannot be read: {error.strerror or error}") from None
+    return parse_profile(content, path)
+
+
+def parse_profile(content: bytes, path: Path) -> Profile:
+    """The profile in the content of a TOML file; `path` names it. UserError when it is not well formed."""
+    if len(content) > LARGEST:
+        raise UserError(f"profile {path} has more than {LARGEST:,} bytes: give a file of settings")
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
+        raise UserError(f"profile {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     header = {}
     for key, kind in HEADER.items():
-        if not isinstance(table.get(key), kind):
-            raise UserError(f"profile {path}: {key!r} is missing or not a {kind.__name__}")
-        value = table.pop(key)
-        header[key] = tuple(value) if kind is list else value
+        value = table.pop(key, None)
+        if not _is(value, kind):
+            raise UserError(f"profile {path}: {key!r} is missing or not a {_named(kind)}")
+        header[key] = tuple(value) if isinstance(value, list) else value
     evaluation_seeds = table.pop(EVALUATION_SEEDS, [0])
-    if not isinstance(evaluation_seeds, list) or not evaluation_seeds:
+    if not _is(evaluation_seeds, list[int]) or not evaluation_seeds:
         raise UserError(f"profile {path}: {EVALUATION_SEEDS!r} is not a list of one or more seeds")
     per_dataset = table.pop(PER_DATASET, {})
-    for place, sections in [("", table), *((f"{PER_DATASET}.{name}.", part) for name, part in per_dataset.items())]:
+    _require_table(per_dataset, path, PER_DATASET)
+    for place, sections in [("", table), *((f"{PER_DATASET}.{name}", part) for name, part in per_dataset.items())]:
+        _require_table(sections, path, place)
         for section, settings in sections.items():
-            if not isinstance(settings, dict):
-                raise UserError(f"profile {path}: {place}{section} is not a section of settings")
+            _require_table(settings, path, f"{place}.{section}" if place else section)
     return Profile(
         name=path.stem,
         sections=table,
@@ -71,6 +90,24 @@ def load_profile(name: str) -> Profile:
         evaluation_seeds=tuple(evaluation_seeds),
         **header,
     )
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether the value is a str, or a list of strings or of whole numbers, none of them a bool."""
+    if get_origin(kind) is list:
+        inner = get_args(kind)[0]
+        return isinstance(value, list) and all(type(one) is inner for one in value)
+    return type(value) is kind
+
+
+def _named(kind: Any) -> str:
+    words = {list[str]: "list of strings", list[int]: "list of whole numbers", str: "string"}
+    return words[kind]
+
+
+def _require_table(value: Any, path: Path, place: str) -> None:
+    if not isinstance(value, dict):
+        raise UserError(f"profile {path}: {place!r} is not a section of settings")
 
 
 def parse_overrides(texts: Iterable[str], sections: Iterable[str]) -> Sections:
@@ -84,11 +121,16 @@ def parse_overrides(texts: Iterable[str], sections: Iterable[str]) -> Sections:
             raise UserError(f"--set {text!r} is not of the form section.name=value, for instance ebm.steps=50")
         if section not in known:
             raise UserError(f"--set {text!r}: unknown section {section!r}: choose one of {', '.join(known)}")
-        try:
-            parsed.setdefault(section, {})[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed.setdefault(section, {})[name] = value.strip()
+        parsed.setdefault(section, {})[name] = _toml_or_word(value)
     return parsed
+
+
+def _toml_or_word(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return table["value"] if len(table) == 1 else text.strip()  # a line end and another setting after it
 
 
 def build(config: type[T], values: Mapping[str, Any], section: str) -> T:
@@ -98,7 +140,7 @@ def build(config: type[T], values: Mapping[str, Any], section: str) -> T:
     checked = {}
     for name, value in values.items():
         if name not in fields:
-            raise UserError(f"unknown setting {section}.{name}: choose one of {', '.join(fields)}")
+            raise UserError(f"unknown setting {section}.{_plain(name)}: choose one of {', '.join(fields)}")
         checked[name] = _checked(value, types[name], f"{section}.{name}")
     try:
         return config(**checked)
@@ -111,12 +153,24 @@ def _checked(value: Any, kind: Any, name: str) -> Any:
         inner = get_args(kind)[0]
         if not isinstance(value, list | tuple):
             example = "['noise']" if inner is str else "[1, 2]"
-            raise UserError(f"setting {name}={value!r} is not a list: give one, for instance {name}={example}")
+            raise UserError(f"setting {name}={_shown(value)} is not a list: give one, for instance {name}={example}")
         return tuple(_checked(one, inner, name) for one in value)
+    if type(value) is int and abs(value) > LARGEST_NUMBER:
+        raise UserError(f"setting {name}={_shown(value)} is too large: give at most {LARGEST_NUMBER}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        raise UserError(f"setting {name}={value!r} has the wrong type: give a value of type {kind.__name__}")
+        raise UserError(f"setting {name}={_shown(value)} has the wrong type: give a value of type {kind.__name__}")
     if kind is float and not abs(value) < float("inf"):
         raise UserError(f"setting {name}={value!r} is not finite: give a finite number")
     return value
+
+
+def _plain(name: str) -> str:
+    """A name as it is if it can stand in a line, else as Python writes it."""
+    return name if name.isprintable() else repr(name)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

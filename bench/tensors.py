@@ -45,7 +45,7 @@ def unseal(content: bytes) -> tuple[dict[str, Tensor], Any]:
         note = json.loads(header["__metadata__"][_ENTRY])["note"]
         return safetensors.torch.load(content), note
     except (SafetensorError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split())[:200])
         raise DamagedError(f"{type(error).__name__}: {reason}") from error
 
 

@@ -18,7 +18,7 @@ Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
 
 BEYOND = 10  # times K: how far a chain is followed step by step
 LONG = 100  # times K: how far a few chains are followed
-LONG_CHAINS = 16
+LONG_CHAINS = 8
 POINTS = 60  # of a curve that does not have every step
 MOST_STATES = 2**26  # numbers (256 MiB) of the states kept for the residual view: fewer chains of large images
 BLOCK = 64  # images of which the weights' gradient is taken at a time
@@ -151,7 +151,8 @@ def moments(energy: nn.Module, x: Tensor) -> Tensor:
 def moment_mismatch(energy: nn.Module, data: Tensor, chain: Tensor) -> Tensor:
     """How far learning is from its fixed point, E_data[dE/dtheta] = E_chain[dE/dtheta]; see `relative_distance`.
 
-    Nijkamp et al. 2019, arXiv 1904.09770, equation 8. Images (n, C, H, W) and (m, C, H, W).
+    Nijkamp et al. 2019, arXiv 1904.09770: short-run learning as a moment matching estimator. Images (n, C, H, W) and
+    (m, C, H, W).
     """
     return relative_distance(moments(energy, data), moments(energy, chain))
 

@@ -18,7 +18,7 @@ from bench.errors import NotFiniteError
 from bench.inversion import Inverted, invert
 from bench.model import GenerativeModel, Observer
 from bench.priors import draw_uniform, mix_uniform
-from ebm.diagnostics import chain_curves
+from ebm.diagnostics import LONG_CHAINS, chain_curves, long_curves, moment_mismatch, residual_curves
 from ebm.energy import EnergyNet
 from ebm.gradient import frozen
 from ebm.langevin import ChainSettings, langevin
@@ -131,8 +131,18 @@ class ShortRunEBM(GenerativeModel):
         return ShortRunEBM(self.energy, self.image_shape, settings, inversion_rate=self.inversion_rate)
 
     def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Mean gradient norm and mean energy along noisy chains of up to 10 K steps, as far as they are finite."""
-        return chain_curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
+        """Gradient norm and energy along noisy chains of 10 K and of 100 K steps, as far as they are finite, and the
+        chain as a residual network, layer by layer.
+        """
+        return [
+            part
+            for curves, chains in ((chain_curves, n), (residual_curves, n), (long_curves, min(n, LONG_CHAINS)))
+            for part in curves(self.energy, self.sample_latents(chains, generator), self.settings, generator)
+        ]
+
+    def moment_mismatch(self, a: Tensor, b: Tensor) -> float:
+        """Between the mean dE/dtheta over a (n, C, H, W) and over b (m, C, H, W); learning drives it to zero."""
+        return moment_mismatch(self.energy, a, b).item()
 
 
 def pull_back(model: ShortRunEBM, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -78,6 +78,8 @@ def test_a_damaged_list_of_attempts_is_named(tmp_path):
     tried = [attempts.Attempt("gone", 3, {"lr": 1.0})]
     attempts.write(tmp_path, tried)
     assert attempts.read(tmp_path) == tried
-    (tmp_path / attempts.ATTEMPTS).write_text(json.dumps([{"message": 1}]))
-    with pytest.raises(UserError, match=r"attempts\.json is damaged"):
-        attempts.read(tmp_path)
+    wrong = {"message": "gone", "updates": "three", "config": {}}
+    for content in (json.dumps([{"message": 1}]), json.dumps([wrong]), "[" * 100_000, "{"):
+        (tmp_path / attempts.ATTEMPTS).write_text(content)
+        with pytest.raises(UserError, match=r"attempts\.json is damaged"):
+            attempts.read(tmp_path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 import zipfile
 
 import pytest
 import torch
 
-from bench.data import DATASETS, celeba, decoding, label, listing, lsun
+from bench.data import DATASETS, archives, decoding, label, listing, lsun
 from tests.data_layouts import (
     encode,
     face,
@@ -80,9 +81,60 @@ def test_celeba_from_a_bad_zip(tmp_path, monkeypatch):
     archive.write_bytes(torn)
     with refused(archive, "000005.jpg", "mmlab"):
         read("celeba", tmp_path)
-    monkeypatch.setattr(celeba, "MAX_BYTES", 100)
+    monkeypatch.setattr(archives, "MAX_BYTES", 100)
     with refused(archive, "unpacks to"):
         read("celeba", tmp_path)
+
+
+# Archives
+
+
+def packed(path, members, method=zipfile.ZIP_DEFLATED):
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "w", method) as out:
+        for name, content in members:
+            out.writestr(name, content)
+    return path
+
+
+def test_names_that_lead_out_of_the_folder_are_labels_and_no_paths(tmp_path):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    places = ["../../", "/", "x/../../", "img\n/"]
+    faces = [(f"{places[i % 4]}{i:06}.jpg", encode(face(i), "JPEG")) for i in range(1, 14)]
+    packed(inner / "img_align_celeba.zip", faces)
+    before = sorted(tmp_path.rglob("*"))
+    data = read("celeba", inner)
+    assert len(data.train) + len(data.held_out) == 13
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("members", "method", "words"),
+    [
+        ([("000001.jpg", b"a"), ("000001.jpg", b"b")], zipfile.ZIP_STORED, ["'000001.jpg' 2 times"]),
+        ([("000001.jpg", bytes(2**24 + 1))], zipfile.ZIP_DEFLATED, ["000001.jpg unpacks to 16,777,217", "16,777,216"]),
+        ([("000001.jpg", b"a" * 100)], zipfile.ZIP_BZIP2, ["000001.jpg is not packed by deflate"]),
+        ([("000001.jpg", b"a" * 100)], zipfile.ZIP_LZMA, ["000001.jpg is not packed by deflate"]),
+    ],
+    ids=["twice", "bomb", "bzip2", "lzma"],
+)
+def test_archives_out_of_bounds_are_refused(tmp_path, members, method, words):
+    path = packed(tmp_path / "x.zip", members, method)
+    with refused(path, *words):
+        archive = archives.Archive.open(path, str(path), "get it again")
+        archive.read(members[0][0])
+
+
+def test_a_member_larger_than_it_claims_is_refused(tmp_path):
+    """The directory claims 10 bytes where 1,000 are packed: reading stops there, and the checksum does not fit."""
+    path = packed(tmp_path / "x.zip", [("000001.jpg", b"a" * 1000)])
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 24 : directory + 28] = (10).to_bytes(4, "little")
+    path.write_bytes(content)
+    archive = archives.Archive.open(path, str(path), "get it again")
+    with refused(path, "000001.jpg cannot be unpacked", "get it again"):
+        archive.read("000001.jpg")
 
 
 # LSUN
@@ -120,6 +172,9 @@ def test_lsun_that_is_missing_or_wrong(tmp_path, monkeypatch):
     with refused("lsun-bedroom", "32", "64"):
         read("lsun-bedroom", tmp_path, image_size=32)
     with refused(folder, "image 77de68daecd823babbb58edb1c8e14d7106e83bb", "cannot be read as an image"):
+        read("lsun-bedroom", tmp_path)
+    with monkeypatch.context() as patch, refused(folder, "bytes, more than the 7 allowed", "www.yf.io"):
+        patch.setattr(lsun, "MAX_BYTES", 7)
         read("lsun-bedroom", tmp_path)
     whole = (folder / "data.mdb").read_bytes()
     for data, word in ((whole[: len(whole) // 2], "bytes of"), (b"not a database" * 1000, "cannot be read")):

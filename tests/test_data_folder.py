@@ -60,6 +60,32 @@ def test_links_that_go_round_are_walked_once(tmp_path):
     assert len(everything(folder(tmp_path / "a"))) == len(everything(folder(tmp_path / "b"))) == 12
 
 
+def test_links_that_lead_out_of_the_folder_are_stated(tmp_path):
+    write_folder(tmp_path / "inside", 13)
+    write_folder(tmp_path / "elsewhere", 3)
+    assert not any("links" in note for note in read(f"folder:{tmp_path / 'inside'}").notes)
+    (tmp_path / "inside" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "inside" / "image.png").symlink_to(tmp_path / "elsewhere" / "00.png")
+    (tmp_path / "inside" / "again.png").symlink_to(tmp_path / "inside" / "00.png")
+    notes = read(f"folder:{tmp_path / 'inside'}").notes
+    assert "4 of 18 images lie outside the folder, behind links" in notes
+
+
+def test_a_pipe_or_a_folder_among_the_images_is_named_and_not_waited_for(tmp_path):
+    write_folder(tmp_path, 13)
+    os.mkfifo(tmp_path / "pipe.png")
+    with refused(tmp_path / "pipe.png", "no file but a folder, pipe or device"):
+        read(f"folder:{tmp_path}")
+
+
+def test_a_file_far_too_large_is_not_opened(tmp_path):
+    write_folder(tmp_path, 13)
+    with open(tmp_path / "large.webp", "wb") as file:
+        file.truncate(2**40)  # sparse: no block of it is on the disk
+    with refused(tmp_path / "large.webp", "1,099,511,627,776 bytes"):
+        read(f"folder:{tmp_path}")
+
+
 def test_training_and_test_subfolders_pooled_are_stated(tmp_path):
     write_folder(tmp_path / "train" / "x", 12)
     write_folder(tmp_path / "test" / "x", 12)

@@ -74,10 +74,11 @@ def test_nearest_pairs_are_the_nearest_first():
 def test_an_ebm_has_all_there_is():
     result = evaluator(sweep_samples=64, sweep=(0.5, 1.0)).evaluate(trainer("ebm").model, (0,))
     assert {one["group"] for one in result.metrics} == set(GROUPS)
-    assert {"energy gap", "gradient norm", "OOD AUROC (noise)"} <= by_name(result.metrics).keys()
+    assert {"energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"} <= by_name(result.metrics).keys()
     assert by_name(result.curves).keys() == {
         *("MSE by decodes", "KID by chain length", "FD by chain length"),
-        *("gradient norm by step", "energy by step"),
+        *("gradient norm by step", "energy by step", "gradient norm over a long run", "energy over a long run"),
+        *("displacement by layer", "cosine by layer", "noise share by layer"),
     }
 
 

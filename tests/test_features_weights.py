@@ -6,6 +6,7 @@ import io
 import pickle
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,33 @@ def test_a_broken_download_leaves_nothing(hub, monkeypatch):
     with pytest.raises(weights.UnavailableError, match="reset by peer"):
         weights.inception_file()
     assert list(hub.iterdir()) == []
+
+
+def test_a_download_without_end_is_given_up(hub, monkeypatch):
+    serve(monkeypatch, b"x" * 1000)
+    monkeypatch.setattr(weights, "LARGEST_DOWNLOAD", 999)
+    with pytest.raises(weights.UnavailableError, match="more than 999 bytes"):
+        weights.inception_file()
+    assert list(hub.iterdir()) == []
+
+
+def test_the_official_names_promise_whole_hashes():
+    """The first eight digits, which the names end in, could be forged; the rest cannot."""
+    for name in (OFFICIAL, "efficientnet-lite0-57934424.pth"):
+        assert len(weights._promised(name)) == 64
+        assert weights._promised(name).startswith(name.removesuffix(".pth")[-8:])
+    assert weights._promised("efficientnet-lite0-0123abcd.pth") == "0123abcd"
+    assert weights._promised("mine.pth") == ""
+
+
+def test_weights_that_unpack_to_more_than_their_file_are_refused(tmp_path):
+    """A deflated zip of zeros: a few kilobytes that PyTorch's reader would turn into gigabytes."""
+    plain, packed = save(tmp_path / "plain.pth", {"w": torch.zeros(100_000)}), tmp_path / "packed.pth"
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert weights.read_state_dict(plain, remedy="-")[0]["w"].shape == (100_000,)
+    assert packed.stat().st_size < plain.stat().st_size / 50
+    with pytest.raises(UserError, match=r"holds more bytes than it has.*get another") as caught:
+        weights.read_state_dict(packed, remedy="get another")
+    one_line(caught)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench import report
-from bench.records import Record, write_json
+from bench.records import SCHEMA, Record, write_record
 from bench.report import bars, sweeps, tiles
 from bench.report.sections import Section, split
 from tests import fabricate
@@ -115,6 +115,21 @@ def test_a_sheet_is_taken_apart_in_reading_order(tmp_path):
     read = tiles.read(record, "samples")
     assert [[int(tile[0, 0]) for tile in row] for row in read] == [[0, 1, 2], [3, 4, 5]]
     assert all(tile.shape == (4, 4) and len(np.unique(tile)) == 1 for row in read for tile in row)
+
+
+def test_long_chains_are_drawn_where_a_record_has_them(tmp_path):
+    data = fabricate.record("digits", "ebm", 0)
+    labels = ["0", "20", "200", "2000"]
+    data["images"]["long-chain"] = {"file": "long-chain.png", "rows": 6, "columns": 4, "labels": labels}
+    folder = fabricate.cell(tmp_path, data)
+    fabricate.cell(tmp_path, fabricate.record("digits", "vae", 0))
+    assert "long_chain.png" in {path.name for path in report.build(tmp_path)}
+    plot = pixels_of(tmp_path / "plots/digits/long_chain.png")
+    sheet = np.asarray(Image.open(folder / "long-chain.png"))
+    drawn = [tiles.mosaic([[sheet[8:16, 8 * k : 8 * k + 8]]]) for k in range(4)]
+    tops, lefts = zip(*(places_of(plot, one)[0] for one in drawn), strict=True)
+    assert len(set(tops)) == 1  # one chain is one row
+    assert np.diff(lefts).tolist() == [59, 59, 59]
 
 
 def test_missing_and_damaged_files_stop_nothing(tmp_path):
@@ -230,7 +245,7 @@ def test_the_command_needs_no_torch_prints_what_it_wrote_and_writes_the_same_byt
     assert (done.returncode, done.stderr) == (0, "")
     *paths, modules = done.stdout.splitlines()
     assert modules == "[]"
-    assert len(paths) == 4 + 2 * len(PLOTS)
+    assert len(paths) == 5 + 2 * len(PLOTS)  # three tables, the cells, the page
     for path in map(Path, paths):
         assert path.read_bytes() == (results / path.relative_to(copy)).read_bytes(), path.name
 
@@ -247,7 +262,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
     damaged = tmp_path / "damaged"
     fabricate.cell(damaged, fabricate.record(), pictures=False)
     other = fabricate.cell(damaged, fabricate.record(seed=1), pictures=False)
-    write_json(other / "record.json", {"schema": 2, **{"dataset": "digits"}})
+    write_record(other / "record.json", {"schema": SCHEMA, "dataset": "digits"})
     for arguments, named in [
         ([str(tmp_path / "nowhere")], "no results folder"),
         ([str(empty)], "no records under"),

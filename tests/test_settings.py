@@ -36,6 +36,9 @@ def test_values_are_typed():
         ({"count": True}, r"s\.count=True has the wrong type"),
         ({"rate": "fast"}, r"s\.rate='fast' has the wrong type: give a value of type float"),
         ({"rate": float("nan")}, r"s\.rate=nan is not finite"),
+        ({"count": 10**30}, r"s\.count=10+ is too large: give at most 9223372036854775807"),
+        ({"rate": 10**400}, r"s\.rate=10+\.\.\. is too large"),
+        ({"a\nb": 1}, r"unknown setting s\.'a\\nb'"),
         ({"rate": -1}, r"setting s\.rate=-1\.0 is out of range: it must be 0 or more"),
     ],
 )
@@ -50,6 +53,11 @@ def test_overrides_are_read_as_toml_or_words():
         "ebm": {"steps": 60, "lr": 1e-3, "net": "residual"},
         "vae": {"x": "a=b"},
     }
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000, "50\nlr = 1", "=", "{a = 1"])
+def test_an_override_that_is_no_single_toml_value_is_a_word(value):
+    assert parse_overrides([f"ebm.steps={value}"], ["ebm"]) == {"ebm": {"steps": value}}
 
 
 @pytest.mark.parametrize(
@@ -70,14 +78,51 @@ def test_unknown_profile_lists_the_good_ones():
         load_profile("fast")
 
 
-def test_damaged_profile_is_named(tmp_path):
+GOOD = 'description = "x"\ndatasets = ["digits"]\nmodels = ["ebm"]\nseeds = [0]\nfeatures = "auto"\n'
+
+
+def test_a_profile_file_is_read(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text("datasets = [")
-    with pytest.raises(UserError, match=r"mine\.toml cannot be read"):
+    path.write_text(GOOD + "[ebm]\nsteps = 3\n[on.digits.ebm]\nsteps = 4\n")
+    profile = load_profile(str(path))
+    assert (profile.name, profile.seeds, profile.evaluation_seeds) == ("mine", (0,), (0,))
+    assert profile.settings("digits", "ebm") == {"steps": 4}
+    assert profile.settings("svhn", "ebm") == {"steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("datasets = [", "cannot be read"),
+        ("x = " + "[" * 5000, "cannot be read"),
+        ("x = " + "9" * 5000, "cannot be read"),
+        ("\udcff", "cannot be read"),
+        (GOOD.replace("[0]", "0"), "'seeds' is missing or not a list of whole numbers"),
+        (GOOD.replace("[0]", "[true]"), "'seeds' is missing or not a list of whole numbers"),
+        (GOOD.replace('["ebm"]', '["ebm", 1]'), "'models' is missing or not a list of strings"),
+        (GOOD.replace('"auto"', "1"), "'features' is missing or not a string"),
+        (GOOD + "evaluation_seeds = [0.5]", "'evaluation_seeds' is not a list of one or more seeds"),
+        (GOOD + "evaluation_seeds = []", "'evaluation_seeds' is not a list of one or more seeds"),
+        (GOOD + "ebm = 3", "'ebm' is not a section of settings"),
+        (GOOD + "on = 3", "'on' is not a section of settings"),
+        (GOOD + "[on]\ndigits = 3", "'on.digits' is not a section of settings"),
+        (GOOD + "[on.digits]\nebm = 3", "'on.digits.ebm' is not a section of settings"),
+        ("#" * 2**20 + "\n" + GOOD, "more than 1,048,576 bytes"),
+    ],
+)
+def test_a_damaged_profile_is_one_line_that_names_it(tmp_path, text, named):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=named) as caught:
         load_profile(str(path))
-    path.write_text('description = "x"\ndatasets = ["digits"]\nmodels = ["ebm"]\nseeds = 0\nfeatures = "auto"')
-    with pytest.raises(UserError, match="'seeds' is missing or not a list"):
-        load_profile(str(path))
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".toml", "a\0b.toml", ""])
+def test_a_name_that_no_file_can_have_is_an_unknown_profile(name):
+    with pytest.raises(UserError, match="unknown profile"):
+        load_profile(name)
 
 
 @pytest.mark.parametrize("name", profile_names())

@@ -7,7 +7,6 @@ ends in a quota page. The training split is images 000001 to 162770, by the numb
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,15 +14,15 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 from torch import Tensor
 
+from bench.data.archives import Archive
 from bench.data.decoding import Item, centre, read_images
 from bench.data.folder import walk
-from bench.data.source import Source, one_line
+from bench.data.source import Source
 from bench.errors import UserError
 
 LAST_TRAINING = 162_770  # list_eval_partition.txt: training, then validation to 182637, then test
 ALIGNED = (178, 218)
 CROP = 140  # pixels: the face without most of the background
-MAX_BYTES = 2**24  # of one unpacked zip member; the real ones are about 10 kB
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 
@@ -97,28 +96,9 @@ def _training(paths: Iterable[str], found: Path) -> list[str]:
 
 
 def _from_zip(found: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    try:
-        archive = zipfile.ZipFile(found)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{found} cannot be read ({one_line(error)}): it may be half a download or a saved quota page; get it "
-            f"again from {PAGE}"
-        ) from error
-
-    def fetch(member: str) -> bytes:
-        """The bytes of one member: read, never extracted, so its name cannot lead anywhere on the disk."""
-        info = archive.getinfo(member)
-        if info.file_size > MAX_BYTES:
-            raise UserError(f"{found}: {member} unpacks to {info.file_size:,} bytes, no face: get it again from {PAGE}")
-        try:
-            return archive.read(info)
-        except Exception as error:  # a torn archive raises anything from zlib.error to RuntimeError (a password)
-            raise UserError(
-                f"{found}: {member} cannot be unpacked ({one_line(error)}): get it again from {PAGE}"
-            ) from error
-
-    names = (name for name in archive.namelist() if name.lower().endswith(".jpg") and "__MACOSX" not in name)
-    return _training(names, found), fetch
+    archive = Archive.open(found, str(found), f"get it again from {PAGE}")
+    names = (name for name in archive.names() if name.lower().endswith(".jpg") and "__MACOSX" not in name)
+    return _training(names, found), archive.read
 
 
 SOURCE = Source(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from bench.data.source import one_line
 from bench.errors import UserError
 
 MAX_PIXELS = 50_000_000  # per image; a small file that unpacks to more is a mistake or an attack
+MAX_BYTES = 2**29  # per file; 50 million pixels of four 16-bit channels, not packed at all, have 400 MB
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # and never EPS, which would start Ghostscript
 GROUP = 16  # images per task of a thread
 TINY = 64 * 64  # pixels; up to here threads slow the reading down
@@ -44,9 +46,10 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
 
     Transparency is composited over white, 16-bit grey scaled to 8 bits, the first frame of an animation taken;
     `orient` turns the image as its EXIF orientation says. Raises UserError, naming the file, for one that is not an
-    image, is truncated (Pillow's LOAD_TRUNCATED_IMAGES is left False) or has more than 50 million pixels.
+    image, is truncated (Pillow's LOAD_TRUNCATED_IMAGES is left False), has more than 50 million pixels or 512 MiB.
     """
     try:
+        _check_file(file, name)
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -68,6 +71,16 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
     except Exception as error:  # a decoder of broken files raises anything from struct.error to SyntaxError
         reason = one_line(error) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image ({reason}): replace or remove the file") from error
+
+
+def _check_file(file: Path | str | bytes, name: str) -> None:
+    """Raise UserError for what must not even be opened: a pipe would wait for ever, a large file fill the memory."""
+    status = None if isinstance(file, bytes) else os.stat(file)
+    if status and not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{name} is no file but a folder, pipe or device: remove it")
+    size = status.st_size if status else len(file)
+    if size > MAX_BYTES:
+        raise UserError(f"{name} has {size:,} bytes, more than the {MAX_BYTES:,} allowed: shrink or remove it")
 
 
 def _orientation(image: Image.Image) -> int:

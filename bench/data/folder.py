@@ -36,7 +36,7 @@ class Folder:
             self._items(chosen), len(chosen), side=self.side, orient=True, progress=self.progress
         )
         notes = (*tally.conversions(images.shape[1]), *tally.geometry(images.shape[-1]))
-        return images, (*self._pooled(), *notes)
+        return images, (*self._pooled(), *self._outside(chosen), *notes)
 
     def _items(self, chosen: Sequence[int]) -> Iterator[Item]:
         for row, i in sorted(enumerate(chosen), key=lambda pair: pair[1]):  # in the order of the disk
@@ -46,6 +46,19 @@ class Folder:
     def _pooled(self) -> tuple[str, ...]:
         parts = sorted({path.partition("/")[0] for path in self.paths if "/" in path} & {"train", "val", "test"})
         return (f"the subfolders {', '.join(parts)} were pooled",) if len(parts) > 1 else ()
+
+    def _outside(self, chosen: Sequence[int]) -> tuple[str, ...]:
+        """A sentence where links led out of the folder, which is allowed but must be known."""
+        top = os.path.join(os.path.realpath(self.folder), "")
+        places: dict[str, str] = {}  # folder -> what it really is
+        outside = 0
+        for i in chosen:
+            place, name = os.path.split(os.path.join(self.folder, self.paths[i]))
+            if place not in places:
+                places[place] = os.path.realpath(place)
+            file = os.path.join(places[place], name)
+            outside += not (os.path.realpath(file) if os.path.islink(file) else file).startswith(top)
+        return (f"{outside:,} of {len(chosen):,} images lie outside the folder, behind links",) if outside else ()
 
 
 def walk(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ from bench.seeds import BLOCK, in_blocks, seeded
 
 NOISE = "noise"
 PROFILED = 64  # chains whose energy and gradient are averaged
+MATCHED = 512  # images of each side of the moment mismatch, at most
 
 
 def outside(
@@ -74,11 +75,17 @@ def fitted(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
 
 
 def diagnose(
-    model: GenerativeModel, held_out: Tensor, others: dict[str, Tensor], samples: int, seed: int
+    model: GenerativeModel,
+    held_out: Tensor,
+    others: dict[str, Tensor],
+    samples: int,
+    seed: int,
+    *,
+    train: Tensor | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Entries and curves of the group "diagnostics"; both empty for a model that has neither energy nor profile.
 
-    `held_out` are uint8 images (n, C, H, W), `others` sets of the same shape to tell them from.
+    `held_out` are uint8 images (n, C, H, W), `others` sets of the same shape to tell them from, `train` those learned.
     """
     entries: list[dict[str, Any]] = []
     curves = model.profile(PROFILED, seeded(seed, "profile", device=model.device))
@@ -86,6 +93,8 @@ def diagnose(
     if real is not None:
         entries += [_gap(model, real, min(samples, len(real)), seed)]
     entries += [_mean_before_mark(one) for one in curves if one["name"] == "gradient norm by step"]
+    if train is not None:
+        entries += _moments(model, train, min(samples, MATCHED, len(train) // 2), seed)
     if real is not None:
         entries += [
             entry(
@@ -108,6 +117,20 @@ def _gap(model: GenerativeModel, real: Tensor, n: int, seed: int) -> dict[str, A
     name = f"{model.unlikelihood_name} gap"
     note = f"mean {model.unlikelihood_name} of {n} samples less that of {len(real)} held-out images"
     return entry(name, name, "diagnostics", float(made.double().mean() - real.double().mean()), "none", note=note)
+
+
+def _moments(model: GenerativeModel, train: Tensor, n: int, seed: int) -> list[dict[str, Any]]:
+    """Whether learning has reached its fixed point: of n samples against n training images, with its floor.
+
+    The images are without the noise that learning adds to them, which the mismatch hardly feels (docs/chain.md).
+    """
+    first, second = (from_uint8(part).to(model.device) for part in (train[:n], train[n : 2 * n]))
+    if n < 1 or (floor := model.moment_mismatch(first, second)) is None:
+        return []
+    made = torch.cat(list(in_blocks(model.sample, n, seed, "sample", device=model.device)))
+    name, of = "moment mismatch", f"{n} training images against {n} samples"
+    note = f"distance of the mean weight gradients over their norm, {of}; two halves of the images: {floor:.3g}"
+    return [entry(name, name, "diagnostics", model.moment_mismatch(first, made), "none", note=note)]
 
 
 def _unlikelihood(model: GenerativeModel, images: Tensor) -> Tensor | None:

@@ -104,7 +104,7 @@ class Evaluator:
         per_seed = [first, *(self._evaluate(model, seed, first=False)[0] for seed in seeds[1:])]
         if config.sweep_samples and config.sweep:
             curves += samples.sweep(model, sets, self.real, config.sweep, config.sweep_samples, seeds[0])
-        shown |= pictures.chain(model, seeds[0], config.frames)
+        shown |= pictures.chain(model, seeds[0], config.frames) | pictures.long_chain(model, seeds[0])
         return Evaluation(merged(per_seed), self.references, curves, throughput, shown)
 
     def evaluate_images(
@@ -136,7 +136,9 @@ class Evaluator:
         back = reconstruction.reconstruct(model, held_out, config, seed)
         scores += back.entries(reconstruction.settings(model, config), seed=seed, intervals=first)
         paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
-        inner, curves = diagnostics.diagnose(model, self.data.held_out, self.outside, config.samples, seed)
+        inner, curves = diagnostics.diagnose(
+            model, self.data.held_out, self.outside, config.samples, seed, train=self.data.train
+        )
         if not first:
             return [*scores, *paths, *inner], sets, [], {}
         shown = {

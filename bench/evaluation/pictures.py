@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.errors import NotFiniteError
 from bench.images import sheet, to_uint8
 from bench.model import GenerativeModel
 from bench.seeds import seeded
 
 COLUMNS, ROWS = 8, 8  # of the picture of samples
 STRIPS = 6  # rows of interpolations and of chains
+FAR = (100, 10)  # times a chain's own length: how far it is shown, the first of them that stays finite
 PAIRS = 16  # generated images shown beside their nearest training images
 PAIR = ("generated", "nearest in training")
 
@@ -64,3 +66,24 @@ def chain(model: GenerativeModel, seed: int, frames: int) -> dict[str, Picture]:
         return {}
     labels = [str(round(i * model.evaluations_per_sample / (frames - 1))) for i in range(frames)]
     return {"chain": Picture.of(path.transpose(0, 1).flatten(0, 1), frames, labels)}
+
+
+def long_chain(model: GenerativeModel, seed: int) -> dict[str, Picture]:
+    """The chains of `chain` run on: noise, then after K, 10 K and 100 K steps; what non-convergent looks like.
+
+    A chain that leaves the finite numbers on the way is shown as far as 10 K; one that does so before, not at all.
+    """
+    for factor in FAR:
+        longer = model.at_compute(factor)
+        if longer is None:
+            return {}
+        try:
+            path = longer.trajectory(STRIPS, seeded(seed, "chain", device=model.device), factor + 1)
+        except NotFiniteError:
+            continue
+        if path is None:
+            return {}
+        shown = [0] + [times for times in (1, 10, 100) if times <= factor]  # frames stand K steps apart
+        labels = [str(times * model.evaluations_per_sample) for times in shown]
+        return {"long-chain": Picture.of(path[shown].transpose(0, 1).flatten(0, 1), len(shown), labels)}
+    return {}

@@ -1,6 +1,6 @@
 """Features kept on the disk: those of real images are computed once for all runs, and checked whenever they are read.
 
-An entry is one safetensors file named by the hash of its key. It holds the key in full and a SHA-256 of its tensors.
+An entry is one sealed file of tensors (`bench/tensors.py`) named by the hash of its key, which it holds in full.
 """
 
 from __future__ import annotations
@@ -11,25 +11,22 @@ import os
 import sys
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from bench.features.extraction import FeatureExtractor, Features, check_images, extract
 from bench.records import write_bytes
+from bench.tensors import DamagedError, seal, unseal
 
 APPLICATION = "short-run-ebm-benchmark"
 VARIABLE = "BENCH_CACHE"
-FORMAT = 1
+FORMAT = 2  # of an entry; part of its key
 PROBE = 4  # images that are computed anew when an entry is read
 TOLERANCE = 1e-2  # of the probe, relative: rounding of devices and versions is far below, other code or images above
+MOST_CLASSES = 100_000  # logits of an image; a larger entry is not read in
 BATCH = 64  # for an extractor that names no chunk
 
 _warned: set[Path] = set()  # folders that a warning has been given for
-
-
-class DamagedError(Exception):
-    """An entry that is not what its name promises; says why, in a few words."""
 
 
 def cache_folder() -> Path | None:
@@ -102,21 +99,25 @@ def _computed(extractor: FeatureExtractor, images: Tensor, progress: str | None)
 
 def _read(path: Path, key: str, n: int, width: int) -> Features:
     """The entry at `path`. Raises OSError, and DamagedError for all that can be wrong with its content."""
-    content = path.read_bytes()
-    try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = header["__metadata__"]
-        tensors = safetensors.torch.load(content)
-        features, logits = tensors["features"], tensors["logits"]
-    except Exception as error:  # a file of any kind makes the readers fail in any way
-        raise DamagedError(f"no features file: {type(error).__name__}") from error
-    if metadata.get("key") != key:
+    most = 2**20 + 4 * n * (width + MOST_CLASSES)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DamagedError(f"more than {most:,} bytes")
+    return parse(content, key, n, width)
+
+
+def parse(content: bytes, key: str, n: int, width: int) -> Features:
+    """The entry of that key in the content of a file, of `n` images; DamagedError for anything else."""
+    tensors, note = unseal(content)
+    if note != key:
         raise DamagedError("of another key")
+    if tensors.keys() != {"features", "logits"}:
+        raise DamagedError("no features and logits")
+    features, logits = tensors["features"], tensors["logits"]
     shapes = tuple(features.shape), tuple(logits.shape[:1]), logits.ndim
     if shapes != ((n, width), (n,), 2) or {features.dtype, logits.dtype} != {torch.float32}:
         raise DamagedError(f"features {tuple(features.shape)} and logits {tuple(logits.shape)}")
-    if metadata.get("sha256") != _digest(features, logits):
-        raise DamagedError("wrong checksum")
     if not (torch.isfinite(features).all() and torch.isfinite(logits).all()):
         raise DamagedError("values that are not finite")
     return Features(features, logits)
@@ -136,21 +137,18 @@ def _probe(entry: Features, extractor: FeatureExtractor, images: Tensor) -> None
 def _write(path: Path, key: str, entry: Features) -> None:
     """Keep `entry` at `path`, whole or not at all; where that fails, say so once for each folder."""
     tensors = {"features": entry.features.contiguous(), "logits": entry.logits.contiguous()}
-    metadata = {"key": key, "sha256": _digest(entry.features, entry.logits)}
     try:
-        write_bytes(path, safetensors.torch.save(tensors, metadata))
+        write_bytes(path, seal(tensors, key))
     except OSError as error:
         if path.parent not in _warned:
             _warned.add(path.parent)
             _say(f"the cache {path.parent} cannot be written ({error.strerror or error}): going on without it")
 
 
-def _digest(*tensors: Tensor) -> str:
-    """SHA-256, hexadecimal, of the shapes and bytes of tensors."""
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().reshape(-1).view("uint8"))
+def _digest(images: Tensor) -> str:
+    """SHA-256, hexadecimal, of the shape and bytes of a tensor."""
+    total = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
+    total.update(images.detach().cpu().contiguous().numpy().reshape(-1).view("uint8"))
     return total.hexdigest()
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
+import zipfile
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,12 @@ from tqdm import tqdm
 
 from bench.errors import UserError
 
-OFFICIAL_INCEPTION = "6726825d"  # the first digits of the official file's SHA-256; its name ends in them
+# SHA-256 of the official files, whose names end in the first digits
+OFFICIAL_INCEPTION = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+OFFICIAL_LITE0 = (
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+)
+LARGEST_DOWNLOAD = 2**28  # bytes; the official file has 95,628,359
 CONNECT_SECONDS = 10.0  # for a connection, and for each piece of the file
 FETCH_SECONDS = 900.0  # for the whole file
 
@@ -90,7 +96,9 @@ def read_state_dict(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], str]
         raise UserError(f"cannot read the weights {path} ({error.strerror}): {remedy}") from error
     promised = _promised(path.name)
     if not sha256.startswith(promised):
-        raise UserError(f"the weights {path} are damaged (SHA-256 {sha256[:8]}, not {promised}): {remedy}")
+        raise UserError(f"the weights {path} are damaged (SHA-256 {sha256[:16]}, not {promised[:16]}): {remedy}")
+    if _unpacks(path):
+        raise UserError(f"{path} holds more bytes than it has, and PyTorch packs no weights: {remedy}")
     try:
         with warnings.catch_warnings(action="ignore"):  # of what the reader thinks of a file that it then refuses
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -125,11 +133,22 @@ def _inception_url() -> str:
 
 
 def _promised(name: str) -> str:
-    """The first digits of the hash that this file name promises; empty for any but the two official names."""
+    """The hash, or the first digits of it, that this file name promises; empty for any but the official names."""
     if name == _inception_url().rsplit("/", 1)[1]:
         return OFFICIAL_INCEPTION
     lite0 = re.fullmatch(r"efficientnet-lite0-([0-9a-f]{8})\.pth", name)
-    return lite0[1] if lite0 else ""
+    if lite0 is None:
+        return ""
+    return OFFICIAL_LITE0 if OFFICIAL_LITE0.startswith(lite0[1]) else lite0[1]
+
+
+def _unpacks(path: Path) -> bool:
+    """Whether the file is a zip whose members are larger than it: torch would allocate whatever they claim."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist()) > path.stat().st_size
+    except Exception:  # no zip, or a torn one: PyTorch's own reader says so
+        return False
 
 
 def _copy(response: HTTPResponse, file: BinaryIO, title: str) -> None:
@@ -139,5 +158,7 @@ def _copy(response: HTTPResponse, file: BinaryIO, title: str) -> None:
         while piece := response.read(1 << 20):
             file.write(piece)
             bar.update(len(piece))
+            if file.tell() > LARGEST_DOWNLOAD:
+                raise ValueError(f"more than {LARGEST_DOWNLOAD:,} bytes")
             if time.monotonic() > end:
                 raise TimeoutError(f"not done after {FETCH_SECONDS:.0f} s")

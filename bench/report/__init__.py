@@ -1,4 +1,4 @@
-"""Tables and plots of a results folder, rebuilt from its records alone: no torch, no model, no data set."""
+"""Tables, plots and page of a results folder, rebuilt from its records alone: no torch, no model, no data set."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bench.records import read_all
 
 
 def build(root: Path) -> list[Path]:
-    """Write every table and plot of the results folder `root`; the files written, in order.
+    """Write every table and plot of the results folder `root` and its page, index.html; the files written, in order.
 
     The same records give the same bytes. Files that the report does not write are left alone.
     UserError where there is no such folder, no record, or a record that cannot be used; nothing is written then.
     """
     # pandas and matplotlib take a second to import: `python -m bench.report --help` need not wait for them.
-    from bench.report import csvs, plots, sections, tables
+    from bench.report import csvs, outcomes, page, plots, sections, tables
 
     root = Path(root)
     if not root.is_dir():
@@ -25,5 +25,6 @@ def build(root: Path) -> list[Path]:
     records = read_all(root)
     if not records:
         raise UserError(f"no records under {root / 'cells'}: make some with python -m bench.compare --out {root}")
-    parts = sections.split(records)
-    return [*csvs.write(root, parts), *tables.write(root, parts), *plots.write(root, parts)]
+    parts = sections.split(records, outcomes.absent(root, records))
+    drawn = plots.write(root, parts)
+    return [*csvs.write(root, parts), *tables.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]

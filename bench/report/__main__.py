@@ -1,4 +1,4 @@
-"""`python -m bench.report RESULTS`: rebuild the tables and plots of a results folder from its records alone."""
+"""`python -m bench.report RESULTS`: rebuild tables, plots and page of a results folder from its records alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.report",
-        description="Rebuild the tables (table.*, cells.csv) and plots/ of a results folder from its records alone.",
+        description="Rebuild tables (table.*, cells.csv), plots/ and index.html of a results folder from records alone.",
     )
     parser.add_argument("results", metavar="RESULTS", type=Path, help="a folder that python -m bench.compare wrote")
     root = parser.parse_args(arguments).results

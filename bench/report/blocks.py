@@ -10,7 +10,7 @@ from typing import Any
 from bench.records import Record
 from bench.report.numerals import NONE, bracketed, number, percent, plus_minus
 from bench.report.ranking import rank, sampling_share
-from bench.report.sections import Reference, Row, Section
+from bench.report.sections import Reference, Row, Section, Summary
 
 # What says how samples differ from real images, rather than how much: a block of their own.
 _VARIETY = ("precision", "recall", "density", "coverage", "copying")
@@ -22,6 +22,7 @@ _ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
 class Cell:
     text: str
     bold: bool = False  # best of its column beyond chance
+    key: float | None = None  # the number that the text rounds, where it is one
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,17 @@ class _Table:
 
     def _scores(self, metric: dict[str, Any], header: str, references: list[Reference]) -> Column:
         name = metric["name"]
-        cells = [Cell(_score(row, name), bold=self.best.get(name) == row.label) for row in self.rows]
+        cells = [
+            Cell(score_text(row, name), bold=self.best.get(name) == row.label, key=_mean(row.score(name)))
+            for row in self.rows
+        ]
         found = [reference.metrics.get(name) for reference in references]
-        own = [Cell(bracketed(one["value"], one["interval"]) if one else NONE) for one in found]
+        own = [Cell(bracketed(one["value"], one["interval"]), key=one["value"]) if one else Cell(NONE) for one in found]
         return Column(header + _ARROWS[metric["better"]], cells, own)
 
     def _budgets(self, metrics: list[dict[str, Any]]) -> list[list[str]]:
         """The budgets to show after each score: none where the next score has the same ones."""
-        budgets = [[_budget(row, metric["name"]) for row in self.rows] for metric in metrics]
+        budgets = [[budget_text(row, metric["name"]) for row in self.rows] for metric in metrics]
         return [
             own if any(budget != NONE for budget in own) and own != after else []
             for own, after in zip(budgets, [*budgets[1:], []], strict=False)
@@ -127,11 +131,16 @@ def _shortened(metrics: list[dict[str, Any]]) -> tuple[dict[str, str], str]:
     return headers, f" (features of {extractor})"
 
 
+def _mean(summary: Summary | None) -> float | None:
+    return summary.mean if summary else None
+
+
 def _models(section: Section) -> Column:
     return Column("model", [Cell(row.label) for row in section.rows], [])
 
 
-def _score(row: Row, name: str) -> str:
+def score_text(row: Row, name: str) -> str:
+    """A row's score with its interval, and the number of seeds where not all of those that finished have it."""
     summary = row.score(name)
     if summary is not None and summary.n == 1:
         only = next(metric for record in row.finished if (metric := record.metric(name)))
@@ -141,7 +150,8 @@ def _score(row: Row, name: str) -> str:
     return text if summary is None or summary.n == len(row.finished) else f"{text} (n = {summary.n})"
 
 
-def _budget(row: Row, name: str) -> str:
+def budget_text(row: Row, name: str) -> str:
+    """`50 decodes per image`: what one model's score may cost; a dash where it has no budget."""
     metrics = (record.metric(name) for record in row.finished)
     found = next((metric for metric in metrics if metric and metric.get("budget") is not None), None)
     if found is None:
@@ -158,35 +168,38 @@ def _shares(section: Section, metrics: list[dict[str, Any]]) -> Block:
     for metric in metrics:
         shares = [sampling_share(row, metric["name"]) for row in section.rows]
         if any(share is not None for share in shares):
-            columns.append(Column(headers[metric["name"]], [Cell(percent(share)) for share in shares], []))
+            columns.append(Column(headers[metric["name"]], [Cell(percent(one), key=one) for one in shares], []))
     return Block(f"Share of the variance that sampling alone explains{features}", [_models(section), *columns])
 
 
 def _cost(rows: list[Row]) -> list[Column]:
-    def column(header: str, cell: Callable[[Row], str]) -> Column:
-        return Column(header, [Cell(cell(row)) for row in rows], [])
+    def column(header: str, cell: Callable[[Row], Cell]) -> Column:
+        return Column(header, [cell(row) for row in rows], [])
+
+    def mean(header: str, value: Callable[[Record], float | None]) -> Column:
+        summaries = [row.summary(value) for row in rows]
+        return Column(header, [Cell(plus_minus(one), key=_mean(one)) for one in summaries], [])
 
     return [
         column("parameters (trained)", _parameters),
         column("updates", _updates),
-        column("training seconds", lambda row: plus_minus(row.summary(lambda record: _training(record, "seconds")))),
-        column("network evaluations per sample", lambda row: number(_first(row, "network_evaluations_per_sample"))),
-        column("samples/s", lambda row: plus_minus(row.summary(lambda record: record.samples_per_second))),
+        mean("training seconds", lambda record: record.data["training"]["seconds"]),
+        column("network evaluations per sample", lambda row: _number(row.fact("network_evaluations_per_sample"))),
+        mean("samples/s", lambda record: record.samples_per_second),
     ]
 
 
-def _first(row: Row, field: str) -> Any:
-    return row.records[0].data[field]  # the same for every seed of one configuration
+def _parameters(row: Row) -> Cell:
+    needed, trained = row.fact("parameters"), row.fact("parameters_trained")
+    return Cell(NONE if needed is None else f"{number(needed)} ({number(trained)})", key=needed)
 
 
-def _parameters(row: Row) -> str:
-    return f"{number(_first(row, 'parameters'))} ({number(_first(row, 'parameters_trained'))})"
+def _updates(row: Row) -> Cell:
+    summary = row.summary(lambda record: record.data["training"]["updates"])
+    if summary and summary.std:
+        return Cell(plus_minus(summary), key=summary.mean)
+    return _number(int(summary.mean) if summary else None)
 
 
-def _updates(row: Row) -> str:
-    summary = row.summary(lambda record: _training(record, "updates"))
-    return plus_minus(summary) if summary and summary.std else number(int(summary.mean) if summary else None)
-
-
-def _training(record: Record, field: str) -> float:
-    return record.data["training"][field]
+def _number(value: float | None) -> Cell:
+    return Cell(number(value), key=value)

@@ -14,10 +14,17 @@ from bench.report.sections import Reference, Section
 
 def caption(section: Section) -> list[str]:
     """The sentences below a section's tables, in a fixed order."""
+    return [*reading(section), *protocol(section)]
+
+
+def reading(section: Section) -> list[str]:
+    """What the entries, the arrows and the bold ones mean."""
+    return [_entries(section), *_lead(section), *_verdict(section)]
+
+
+def protocol(section: Section) -> list[str]:
+    """How everything was measured, and what a reader must know of it."""
     return [
-        _entries(section),
-        *_lead(section),
-        *_verdict(section),
         *_shares(section),
         *_scores(section),
         *_notes(section),
@@ -25,7 +32,7 @@ def caption(section: Section) -> list[str]:
         _data(section),
         _conditions(section),
         *_timing(section),
-        *_diverged(section),
+        *_failed(section),
     ]
 
 
@@ -67,7 +74,8 @@ def _verdict(section: Section) -> list[str]:
     for row in _once(ranking.withheld.values()):
         won = [name for name, label in ranking.withheld.items() if label == row]
         lines.append(
-            f"Best of those that finished, but not bold, as it has diverged runs: {row} ({_labels(section, won)})."
+            f"Best of those that finished, but not bold, as it has {_failures(section, row)}: {row} "
+            f"({_labels(section, won)})."
         )
     return lines + _budgets(section, ranking)
 
@@ -256,13 +264,29 @@ def _throughput(record: Record) -> str:
     return ", ".join([*parts, f"on {throughput['device']}"])
 
 
-def _diverged(section: Section) -> list[str]:
-    return [
-        f"Diverged, and in no average: {row.label}, seed {record.seed}: "
-        + _sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
-        for row in section.rows
-        for record in row.diverged
-    ]
+def _failures(section: Section, label: str) -> str:
+    row = next(row for row in section.rows if row.label == label)
+    kinds = ["diverged runs"] if row.diverged else []
+    return " and ".join([*kinds, *(["runs out of memory"] if len(row.failed) > len(row.diverged) else [])])
+
+
+def _failed(section: Section) -> list[str]:
+    """What became of the cells that are in no average, and of those that needed more than one attempt."""
+    lines = []
+    for row in section.rows:
+        for record in row.records:
+            cell = f"{row.label}, seed {record.seed}"
+            if not record.finished:
+                what = "Diverged" if record.data["status"] == "diverged" else "Out of memory"
+                why = _sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
+                lines.append(f"{what}, and in no average: {cell}: {why}")
+            lines += [
+                f"Tried again with other settings: {cell}: an attempt ended after {count(one['updates'], 'update')}: "
+                + _sentence(one["message"] or "it diverged")
+                for one in record.data.get("attempts") or []
+            ]
+        lines += [f"No record, and in no average: {row.label}, seed {cell.seed}: {cell.status}." for cell in row.absent]
+    return lines
 
 
 def _listed(values: Iterable[int]) -> str:

@@ -25,9 +25,7 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
     """Write table.csv and cells.csv; their paths."""
     outputs = {
         "table.csv": [line for section in sections for line in _table(section)],
-        "cells.csv": [
-            _cell(section, row, record, root) for section in sections for row in section.rows for record in row.records
-        ],
+        "cells.csv": [line for section in sections for row in section.rows for line in _cells(section, row, root)],
     }
     for name, lines in outputs.items():
         # dtype=object: an integer column with a gap stays integer instead of turning into 700.0
@@ -43,21 +41,22 @@ def _table(section: Section) -> list[dict[str, Any]]:
 
 
 def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
-    first = row.records[0].data
     line: dict[str, Any] = {
         "dataset": section.dataset,
         "protocol": section.number,
         "kind": "model",
         "model": row.label,
-        "profile": first["profile"],
+        "profile": row.fact("profile"),
         "status": row.status,
         "seeds finished": len(row.finished),
         "seeds diverged": len(row.diverged),
-        "parameters": first["parameters"],
-        "parameters trained": first["parameters_trained"],
-        "planned updates": first["training"]["planned_updates"],
-        "network evaluations per sample": first["network_evaluations_per_sample"],
-        "device": first["environment"]["device"],
+        "seeds out of memory": len(row.failed) - len(row.diverged),
+        "seeds without a record": len(row.absent),
+        "parameters": row.fact("parameters"),
+        "parameters trained": row.fact("parameters_trained"),
+        "planned updates": (row.fact("training") or {}).get("planned_updates"),
+        "network evaluations per sample": row.fact("network_evaluations_per_sample"),
+        "device": (row.fact("environment") or {}).get("device"),
     }
     line |= _statistics("training seconds", row.summary(lambda record: record.data["training"]["seconds"]))
     line |= _statistics("samples per second", row.summary(lambda record: record.samples_per_second))
@@ -101,6 +100,15 @@ def _facts(label: str, entry: dict[str, Any] | None) -> dict[str, Any]:
     return {f"{label} {column}": value for column, value in facts.items() if value is not None}
 
 
+def _cells(section: Section, row: Row, root: Path) -> list[dict[str, Any]]:
+    """The row's cells by training seed, those without a record too."""
+    lines = [_cell(section, row, record, root) for record in row.records]
+    for cell in row.absent:
+        where = {"dataset": section.dataset, "protocol": section.number, "model": row.label}
+        lines.append(where | {"training seed": cell.seed, "status": cell.status})
+    return sorted(lines, key=lambda line: line["training seed"])
+
+
 def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, Any]:
     data = record.data
     throughput = data["throughput"] or {}
@@ -112,6 +120,7 @@ def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, A
         "evaluation seeds": _spaced(data["evaluation_seeds"]),
         "status": data["status"],
         "message": data["message"],
+        "earlier attempts": len(data.get("attempts") or []),
         "profile": data["profile"],
         "parameters": data["parameters"],
         "parameters trained": data["parameters_trained"],

@@ -97,17 +97,27 @@ def nearest(section: Section, path: Path) -> list[Path]:
 
 def chain(section: Section, path: Path) -> list[Path]:
     """Each row one sample on its way from noise to image; nothing where no model of the section has a chain."""
+    return _chains(section, path, "chain", "from noise to image; numbers are Langevin steps")
 
+
+def long_chain(section: Section, path: Path) -> list[Path]:
+    """The same rows as in `chain`, run far past the model's own steps; nothing where no record has them."""
+    return _chains(section, path, "long-chain", "chains run on past their own steps (the second column)")
+
+
+def _chains(section: Section, path: Path, name: str, title: str) -> list[Path]:
     def panel(row: Row, record: Record) -> Panel:
-        rows = _fit(tiles.read(record, "chain"), most_rows=6, width=_WIDE)
-        labels = record.data["images"]["chain"].get("labels") or []
+        rows = _fit(tiles.read(record, name), most_rows=6, width=_WIDE)
+        labels = record.data["images"][name].get("labels") or []
         return Panel(_title(row, record), rows, columns=[str(label) for label in labels])
 
-    having = _having(section, "chain")
+    having = _having(section, name)
     if not having:
         return []
-    title = f"{section.title}: from noise to image; numbers are Langevin steps"
-    return [_draw(path, title, [_panel(row, "chain", panel) for row in having], across=1)]
+    # rows that are short leave room for several models side by side
+    across = 1 if name == "chain" else 3
+    panels = [_panel(row, name, panel) for row in having]
+    return [_draw(path, f"{section.title}: {title}", panels, across=across)]
 
 
 def reconstructions(section: Section, path: Path) -> Path:

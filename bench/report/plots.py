@@ -22,6 +22,7 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
                 *pictures.interpolations_reconstructed(section, folder / "interpolations_reconstructed.png"),
                 *pictures.nearest(section, folder / "nearest.png"),
                 *pictures.chain(section, folder / "chain.png"),
+                *pictures.long_chain(section, folder / "long_chain.png"),
                 curves.learning_curves(section, folder / "learning_curves.png", looks),
                 *bars.scores(section, folder, looks),
                 *sweeps.curves(section, folder, looks),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench import statistics
 from bench.report.sections import Row, Section, score
 
@@ -18,7 +20,9 @@ class Ranking:
     comparisons: int
     test: str  # in words
     untested: dict[str, str]  # metric name -> why it was not tested
-    withheld: dict[str, str]  # metric name -> label of a row that would be best, but has diverged runs
+    withheld: dict[str, str]  # metric name -> label of a row that would be best, but not all of its runs finished
+    p_values: dict[str, dict[str, float]]  # metric name -> label of a row -> corrected p-value of the leader against it
+    order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
 
 
 def rank(section: Section) -> Ranking:
@@ -30,7 +34,7 @@ def rank(section: Section) -> Ranking:
         if values and metric["better"] != "none":
             columns[metric["name"]] = (metric["better"], values)
     verdict = statistics.winners(columns, alpha=ALPHA)
-    whole = {row.label for row in section.rows if not row.diverged}
+    whole = {row.label for row in section.rows if not row.failed}
     best = {name: label for name, label in verdict.best.items() if label is not None}
     return Ranking(
         best={name: label for name, label in best.items() if label in whole},
@@ -38,7 +42,14 @@ def rank(section: Section) -> Ranking:
         test=verdict.test,
         untested=verdict.untested,
         withheld={name: label for name, label in best.items() if label not in whole},
+        p_values=verdict.p_values,
+        order={name: _ordered(values, better) for name, (better, values) in columns.items()},
     )
+
+
+def _ordered(values: dict[str, list[float]], better: str) -> list[str]:
+    sign = 1 if better == "lower" else -1
+    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, as statistics.winner is
 
 
 def sampling_share(row: Row, name: str) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
 
@@ -13,6 +13,7 @@ from bench import statistics
 from bench.errors import UserError
 from bench.records import Record, folder_name
 from bench.records_schema import GROUPS, REFERENCES
+from bench.report.outcomes import Absent, tally
 
 # Scores compare only where all of these agree. A metric's budget and the sampling batch may differ between models; its
 # count `n` is partly an outcome (paths with equal ends are left out): what was asked for stands in config.evaluation.
@@ -47,10 +48,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Row:
-    """One model under one configuration: its records in the order of their training seeds."""
+    """One model under one configuration: its records in the order of their training seeds, and its missing cells."""
 
     label: str
-    records: tuple[Record, ...]
+    records: tuple[Record, ...]  # none where no cell of the model has a record yet
+    absent: tuple[Absent, ...] = ()
 
     @property
     def finished(self) -> list[Record]:
@@ -58,16 +60,21 @@ class Row:
 
     @property
     def diverged(self) -> list[Record]:
+        return [record for record in self.records if record.data["status"] == "diverged"]
+
+    @property
+    def failed(self) -> list[Record]:
+        """Diverged or out of memory: a mean over the others is one over survivors."""
         return [record for record in self.records if not record.finished]
 
     @property
     def status(self) -> str:
-        """`3 finished`, or `2 finished, 1 diverged at update 812`."""
-        parts = [f"{len(self.finished)} finished"] if self.finished else []
-        if self.diverged:
-            stops = [str(record.stopped_at) for record in self.diverged]
-            parts.append(f"{len(stops)} diverged at update{'s' if len(stops) > 1 else ''} {', '.join(stops)}")
-        return ", ".join(parts)
+        """`3 finished`, or `2 finished, 1 diverged at update 812`, and what `outcomes.tally` says of the rest."""
+        return tally(self.records, self.absent)
+
+    def fact(self, field: str) -> Any:
+        """A field that is the same in all records of one configuration; None where there is no record."""
+        return self.records[0].data[field] if self.records else None
 
     def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
         """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
@@ -165,9 +172,11 @@ def summarize(values: Iterable[float]) -> Summary | None:
     return Summary(mean, stdev(values), len(values), (high - low) / 2)
 
 
-def split(records: list[Record]) -> list[Section]:
+def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]:
     """Part the records into sections: by dataset, then by protocol (data, evaluation, extractor, counts, device).
 
+    The cells without a record, `absent`, join their model's first row in the data set's first section that has one;
+    a model without any record gets a row in the first section, and a data set without any has no section.
     UserError where one section would hold the same model, configuration and training seed twice, or where the columns
     of one table would count different images.
     """
@@ -176,9 +185,24 @@ def split(records: list[Record]) -> list[Section]:
         _refuse_mixed_counts(record)
     for dataset in dict.fromkeys(record.dataset for record in records):
         pools = _pools([record for record in records if record.dataset == dataset])
-        for number, pool in enumerate(pools, start=1):
-            result.append(Section(dataset, number, len(pools), _rows(pool)))
+        parted = [_rows(pool) for pool in pools]
+        for model in sorted({cell.model for cell in absent if cell.dataset == dataset}):
+            own = tuple(cell for cell in absent if (cell.dataset, cell.model) == (dataset, model))
+            _place(parted, model, own)
+        for number, rows in enumerate(parted, start=1):
+            result.append(Section(dataset, number, len(pools), tuple(rows)))
     return result
+
+
+def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> None:
+    """Put a model's missing cells where its records stand, or in a row of their own."""
+    for rows in parted:
+        for index, row in enumerate(rows):
+            if row.records and row.records[0].model == model:
+                rows[index] = replace(row, absent=cells)
+                return
+    parted[0].append(Row(model, (), cells))
+    parted[0].sort(key=lambda row: row.records[0].model if row.records else row.label)  # stable
 
 
 def _refuse_mixed_counts(record: Record) -> None:
@@ -228,7 +252,7 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
     return facts
 
 
-def _rows(records: list[Record]) -> tuple[Row, ...]:
+def _rows(records: list[Record]) -> list[Row]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
         groups.setdefault((record.model, _canonical(_settings(record))), []).append(record)
@@ -243,7 +267,7 @@ def _rows(records: list[Record]) -> tuple[Row, ...]:
                 )
         siblings = [json.loads(other) for name, other in groups if name == model]
         rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
-    return tuple(rows)
+    return rows
 
 
 def _settings(record: Record) -> dict[str, Any]:

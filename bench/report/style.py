@@ -82,10 +82,16 @@ def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[L
             color=looks.colour(row.label),
             marker=looks.marker(row.label),
             linestyle=linestyle,
-            label=literal(f"{row.label} ({len(row.diverged)} diverged)" if row.diverged else row.label),
+            label=literal(f"{row.label} ({lost(row)})" if row.failed else row.label),
         )
         for row in rows
     ]
+
+
+def lost(row: Row) -> str:
+    """What became of the cells without scores, in two or three words: `1 diverged`, `1 out of memory`."""
+    counts = {"diverged": len(row.diverged), "out of memory": len(row.failed) - len(row.diverged)}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def across(handles: list[Line2D], characters: int = 110) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from bench.report.sections import Row, Section, summarize
 
 _STEEP = 30.0  # a range of positive means wider than this gets a logarithmic axis
 _MANY = 25  # points from which on a line needs no markers
+_MEANS = "mean and its 95 % t interval over training seeds"
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,59 @@ def _figure(section: Section, curve: dict[str, Any], path: Path, looks: style.Lo
     figure.text(0.5, 1 - 0.1 / height, title, fontsize=style.TITLE, ha="center", va="top", wrap=True)
     axes = figure.add_axes((0.8 / width, (foot + 0.5) / height, (width - 1.0) / width, 2.95 / height))
     if any(line.half is not None for line in lines):
-        axes.set_title("mean and its 95 % t interval over training seeds")
+        axes.set_title(_MEANS)
+    _fill(axes, lines, curve, looks)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A curve by its name in the records, and whether it is cut at the setting in use."""
+
+    curve: str
+    title: str
+    until_mark: bool = False
+
+
+def panels(section: Section, wanted: Sequence[Panel], path: Path, looks: style.Looks, title: str) -> list[Path]:
+    """Several curves side by side in one figure, a line per model; nothing where no record has any of them."""
+    found = []
+    for panel in wanted:
+        lines = [line for row in section.rows for line in _lines(row, panel.curve)]
+        lines = [kept for line in lines if (kept := _before_mark(line) if panel.until_mark else line)]
+        if lines:
+            example = next(curve for record in section.records if (curve := record.curve(panel.curve)))
+            found.append((panel, example, lines))
+    if not found:
+        return []
+    shown = {line.row.label for _, _, lines in found for line in lines}
+    handles = style.legend([row for row in section.rows if row.label in shown], looks, linestyle="-")
+    if any(line.mark is not None for _, _, lines in found for line in lines):
+        handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
+    width = 1.2 + 3.4 * len(found)
+    across = style.across(handles, round(14 * width))
+    foot = 0.15 + 0.19 * -(-len(handles) // across)
+    height = 3.4 + foot
+    figure = Figure(figsize=(width, height))
+    heading = textwrap.wrap(title, round(11 * width))
+    figure.text(0.5, 1 - 0.1 / height, style.literal("\n".join(heading)), fontsize=style.TITLE, ha="center", va="top")
+    above = 0.45 + 0.2 * len(heading)
+    pitch = width / len(found)
+    for index, (panel, example, lines) in enumerate(found):
+        place = ((index * pitch + 0.8) / width, (foot + 0.5) / height)
+        axes = figure.add_axes((*place, (pitch - 1.0) / width, (height - foot - 0.5 - above) / height))
+        axes.set_title(style.literal(panel.title))
+        _fill(axes, lines, example, looks)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
+    return [style.save(figure, path)]
+
+
+def _fill(axes: Axes, lines: list[_Line], curve: dict[str, Any], looks: style.Looks) -> None:
+    """The lines, their marks, scales and labels."""
     for line in lines:
         _draw(axes, line, looks)
+    marks = {line.mark for line in lines if line.mark is not None}
     for mark in sorted(marks):
         owners = {line.row.label for line in lines if line.mark == mark}
         colour = style.FAINT if len(marks) == 1 else looks.colour(min(owners)) if len(owners) == 1 else style.FAINT
@@ -70,8 +123,13 @@ def _figure(section: Section, curve: dict[str, Any], path: Path, looks: style.Lo
     _scale(axes, lines, log_x=curve["log_x"])
     axes.set_xlabel(style.literal(curve["x_label"]))
     axes.set_ylabel(style.literal(curve["y_label"]))
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
-    return style.save(figure, path)
+
+
+def _before_mark(line: _Line) -> _Line | None:
+    """The line up to the setting in use, without the mark itself; None where nothing is left."""
+    n = sum(x < line.mark for x in line.x) if line.mark is not None else len(line.x)
+    half = None if line.half is None else line.half[:n]
+    return replace(line, x=line.x[:n], mean=line.mean[:n], half=half, mark=None) if n else None
 
 
 def _lines(row: Row, name: str) -> list[_Line]:

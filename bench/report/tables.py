@@ -30,7 +30,7 @@ def markdown(sections: list[Section]) -> str:
     for section in sections:
         parts.append(f"## {escape_markdown(section.title)}")
         for block in blocks(section):
-            parts += [f"### {escape_markdown(block.title)}", _markdown_table(block)]
+            parts += [f"### {escape_markdown(block.title)}", markdown_table(block)]
         parts.append("\n".join(f"- {escape_markdown(line)}" for line in caption(section)))
     return "\n\n".join(parts) + "\n"
 
@@ -49,7 +49,8 @@ def _rows(block: Block, escape: _Text, bold: _Text) -> tuple[list[list[str]], li
     return [list(row) for row in zip(*columns, strict=True)], [list(row) for row in zip(*below, strict=True)]
 
 
-def _markdown_table(block: Block) -> str:
+def markdown_table(block: Block) -> str:
+    """One block in GitHub's Markdown, the references below a blank line."""
     models, references = _rows(block, escape_markdown, lambda text: f"**{text}**")
     if references:
         references.insert(0, [""] * len(block.columns))  # Markdown has no rule inside a table
@@ -89,12 +90,13 @@ def latex(sections: list[Section]) -> str:
             else:
                 lines = [rf"\caption{{{title}, continued; how to read it: table~\ref{{{label}}}.}}"]
             for block in parted[start : start + _BLOCKS]:
-                lines += _latex_table(block)
+                lines += latex_table(block)
             parts.append("\n".join([r"\begin{table*}[tbp]", r"\centering", *lines, r"\end{table*}"]))
     return "\n\n".join(parts) + "\n"
 
 
-def _latex_table(block: Block) -> list[str]:
+def latex_table(block: Block) -> list[str]:
+    """The lines of one block as a tabular below its title."""
     parts = _rows(block, escape_latex, lambda text: rf"\textbf{{{text}}}")
     models, references = ([" & ".join(row) + r" \\" for row in part] for part in parts)
     return [
@@ -136,3 +138,6 @@ def escape_latex(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Text that GitHub shows as it is, also inside a table cell."""
     return re.sub(r"([\\`*_|<>&\[\]~$])", r"\\\1", " ".join(text.split()))
+
+
+_markdown_table, _latex_table = markdown_table, latex_table

@@ -1,0 +1,243 @@
+"""What a paper run consists of: Table 1's cells, and a results folder for each further point of an ablation.
+
+OUT/main is an ordinary results folder with the profile's own settings; every point of Tables 2, 3a and 3b that equals
+them is one of its cells. A point that differs has a folder named by its overrides, OUT/ebm.steps=10,ebm.sigma=0.1. So
+one folder has one configuration, and `python -m bench.compare --out OUT/main` shares the cells. No torch.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.records import write_bytes
+from bench.settings import PROFILES, Profile, Sections, load_profile
+
+SCALES = Path(__file__).parent / "scales"
+MAIN = "main"
+MODEL = "ebm"  # of the ablations
+TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b": ("3b",)}  # a scale's part -> tables
+TOY = "toy"
+PARTS = (*TABLES, TOY)  # of a run
+AXES = {"2": "steps", "3a": "sigma", "3b": "n_f"}  # what an ablation varies
+SETTINGS = ("steps", "sigma", "n_f")  # what its table states
+_ORDER = ("steps", "sigma", "sigma_final", "n_f")  # in a folder's name; further settings follow by name
+_ALLOWED = {
+    "table1": {"datasets", "models", "seeds"},
+    "ablation": {"dataset", "seeds", "fixed", "points"},
+    TOY: {"updates"},
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of an ablation: `settings` are K, sigma and n_f, `overrides` all that differs from the profile."""
+
+    settings: dict[str, float]
+    overrides: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Where its cells are, under OUT."""
+        return ",".join(f"{MODEL}.{name}={value:g}" for name, value in self.overrides.items()) or MAIN
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Table 2, 3a or 3b."""
+
+    table: str
+    dataset: str
+    seeds: tuple[int, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def axis(self) -> str:
+        return AXES[self.table]
+
+    def fixed(self) -> dict[str, float]:
+        """The settings that all points share."""
+        first = self.points[0].settings
+        return {name: x for name, x in first.items() if all(point.settings[name] == x for point in self.points)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Cells of one results folder, a full grid: data sets x models x training seeds."""
+
+    folder: str
+    overrides: Sections
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def holds(self, other: Run) -> bool:
+        pairs = ((self.datasets, other.datasets), (self.models, other.models), (self.seeds, other.seeds))
+        return self.folder == other.folder and all(set(theirs) <= set(ours) for ours, theirs in pairs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scale with its profile. Table 1 is of `datasets`, `models` and `seeds`."""
+
+    scale: str
+    description: str
+    profile: Profile
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ablations: tuple[Ablation, ...]
+    toy_updates: int | None  # of the two-dimensional examples; None: their own
+    files: tuple[Path, Path]  # the scale's and the profile's
+
+    def runs(self, only: Iterable[str] = ()) -> list[Run]:
+        """What to run for the tables `only` (of PARTS; none: all), each cell once; Table 1 first."""
+        wanted = {table for part in only or TABLES for table in TABLES.get(part, ())}
+        runs = [Run(MAIN, {}, self.datasets, self.models, self.seeds)] if "1a" in wanted else []
+        for ablation in self.ablations:
+            for point in ablation.points if ablation.table in wanted else ():
+                overrides = {MODEL: point.overrides} if point.overrides else {}
+                run = Run(point.folder, overrides, (ablation.dataset,), (MODEL,), ablation.seeds)
+                if not any(other.holds(run) for other in runs):
+                    runs.append(run)
+        return runs
+
+    @property
+    def folders(self) -> list[str]:
+        """Every results folder of the run, `main` first."""
+        points = (point.folder for ablation in self.ablations for point in ablation.points)
+        return list(dict.fromkeys([MAIN, *points]))
+
+
+def scale_names() -> list[str]:
+    return sorted(path.stem for path in SCALES.glob("*.toml"))
+
+
+def load(name: str) -> Plan:
+    """A shipped scale by name, or a TOML file by path; UserError when it is neither or not well formed."""
+    path = SCALES / f"{name}.toml" if name in scale_names() else Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        raise UserError(f"unknown scale {name!r}: choose one of {', '.join(scale_names())}, or give a .toml file")
+    return _read(path)
+
+
+def save(out: Path, plan: Plan) -> None:
+    """Keep scale and profile in OUT, so that its tables can be rebuilt whatever becomes of the shipped ones."""
+    for kind, path in zip(("scale", "profile"), plan.files, strict=True):
+        content, target = path.read_bytes(), out / kind / path.name
+        write_bytes(target, content)
+        for other in target.parent.glob("*.toml"):
+            if other != target:
+                other.unlink()
+
+
+def stored(out: Path) -> Plan | None:
+    """The plan that OUT was run with; None where there is none. UserError for files that do not hold one."""
+    scales, profiles = sorted(out.glob("scale/*.toml")), sorted(out.glob("profile/*.toml"))
+    if not scales or not profiles:
+        return None
+    return _read(scales[0], profiles[0])
+
+
+def _read(path: Path, profile: Path | None = None) -> Plan:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"scale {path} cannot be read: {error}") from None
+    for key in ("description", "profile"):
+        if not isinstance(table.get(key), str):
+            raise UserError(f"scale {path}: {key!r} is missing or not a str")
+    unknown = next((key for key in table if key not in ("description", "profile", *PARTS)), None)
+    if unknown:
+        raise UserError(f"scale {path}: unknown part {unknown!r}: choose one of {', '.join(PARTS)}")
+    settings = load_profile(str(profile) if profile else table["profile"])
+    first = _part(path, table, "table1", _ALLOWED["table1"])
+    datasets, models = (
+        tuple(_list(path, f"table1.{key}", first.get(key, list(default)), str))
+        for key, default in (("datasets", settings.datasets), ("models", settings.models))
+    )
+    ablations = [
+        _ablation(path, key, tables[0], _part(path, table, key, _ALLOWED["ablation"]), settings)
+        for key, tables in TABLES.items()
+        if key != "table1" and key in table
+    ]
+    updates = _part(path, table, TOY, _ALLOWED[TOY]).get("updates")
+    if updates is not None and (type(updates) is not int or updates < 1):
+        raise UserError(f"scale {path}: {TOY}.updates = {updates!r} is not a whole number above 0")
+    return Plan(
+        scale=path.stem,
+        description=table["description"],
+        profile=settings,
+        datasets=datasets,
+        models=models,
+        seeds=_seeds(path, "table1", first.get("seeds", list(settings.seeds))),
+        ablations=tuple(ablations),
+        toy_updates=updates,
+        files=(path, profile or _profile_file(table["profile"])),
+    )
+
+
+def _profile_file(name: str) -> Path:
+    shipped = PROFILES / f"{name}.toml"
+    return shipped if shipped.is_file() else Path(name)
+
+
+def _ablation(path: Path, key: str, table: str, part: dict[str, Any], profile: Profile) -> Ablation:
+    dataset, fixed, points = part.get("dataset"), part.get("fixed", {}), part.get("points")
+    if not isinstance(dataset, str):
+        raise UserError(f"scale {path}: {key}.dataset is missing or not a str")
+    if not isinstance(points, list) or not points or not all(isinstance(one, dict) for one in [fixed, *points]):
+        raise UserError(f"scale {path}: {key}.points is no list of settings, such as [{{ steps = 10, sigma = 0.1 }}]")
+    base = profile.settings(dataset, MODEL)
+    found = [_point(path, key, fixed | point, base) for point in points]
+    places = [point.settings[AXES[table]] for point in found]
+    if len(set(places)) < len(places):
+        raise UserError(f"scale {path}: {key}.points has {AXES[table]} = {places}: give each value once")
+    return Ablation(table, dataset, _seeds(path, key, part.get("seeds", list(profile.seeds))), tuple(found))
+
+
+def _point(path: Path, key: str, asked: dict[str, Any], base: dict[str, Any]) -> Point:
+    for name, value in asked.items():
+        if type(value) not in (int, float) or not 0 < value < float("inf"):
+            raise UserError(f"scale {path}: {key}.points: {name} = {value!r} is not a number above 0")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes a folder's name
+            raise UserError(f"scale {path}: {key}.points: {name!r} is no setting of {MODEL}")
+    values = dict(asked)
+    if "sigma" in values and "sigma_final" not in values:  # where sigma falls during training, it falls in proportion
+        ratio = base["sigma_final"] / base["sigma"] if base.get("sigma") and "sigma_final" in base else 1.0
+        values["sigma_final"] = float(f"{values['sigma'] * ratio:.6g}")
+    stated = base | values
+    if missing := next((name for name in SETTINGS if name not in stated), None):
+        raise UserError(f"scale {path}: {key}.points: neither they nor the profile state {missing}: add it")
+    order = sorted(values, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+    overrides = {name: values[name] for name in order if base.get(name) != values[name]}
+    return Point({name: stated[name] for name in SETTINGS}, overrides)
+
+
+def _part(path: Path, table: dict[str, Any], key: str, allowed: set[str]) -> dict[str, Any]:
+    part = table.get(key, {})
+    if not isinstance(part, dict):
+        raise UserError(f"scale {path}: {key} is not a section of settings")
+    if unknown := next((name for name in part if name not in allowed), None):
+        raise UserError(f"scale {path}: unknown setting {key}.{unknown}: choose one of {', '.join(sorted(allowed))}")
+    return part
+
+
+def _seeds(path: Path, key: str, value: Any) -> tuple[int, ...]:
+    seeds = tuple(_list(path, f"{key}.seeds", value, int))
+    if min(seeds) < 0:
+        raise UserError(f"scale {path}: {key}.seeds = {list(seeds)} has a negative one")
+    return seeds
+
+
+def _list(path: Path, key: str, value: Any, kind: type) -> list[Any]:
+    if not isinstance(value, list) or not value or not all(type(one) is kind for one in value):
+        raise UserError(f"scale {path}: {key} = {value!r} is not a list of one or more values of type {kind.__name__}")
+    if len(set(value)) < len(value):
+        raise UserError(f"scale {path}: {key} = {value!r} names one twice: give each once")
+    return value

@@ -1,0 +1,63 @@
+"""The paper's own numbers, as `reported.toml` holds them: shown beside measured ones, never mixed with them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent / "reported.toml"
+UNCONFIRMED = "†"  # stands behind a number that was not yet held against the paper
+
+
+@dataclass(frozen=True)
+class Value:
+    """One entry of one of the paper's tables. The settings of tables 2, 3a and 3b: K, sigma, n_f."""
+
+    table: str  # 1a, 1b, 2, 3a or 3b
+    model: str  # as in bench.registry
+    dataset: str
+    score: str  # IS, FID, MSE or gradient norm
+    value: Decimal  # with the digits that the paper prints
+    confirmed: bool
+    steps: int | None = None
+    sigma: float | None = None
+    n_f: int | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.value}{'' if self.confirmed else UNCONFIRMED}"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The whole file."""
+
+    source: str
+    settings: dict[str, Any]  # what the numbers were made with; `ebm` holds the energy model's own
+    datasets: dict[str, dict[str, Any]]  # name -> title, and n_f of table 1; in the paper's order
+    values: tuple[Value, ...]
+
+    def of(self, table: str) -> list[Value]:
+        return [value for value in self.values if value.table == table]
+
+
+@cache
+def reported() -> Reported:
+    """The shipped file, read once."""
+    table = tomllib.loads(FILE.read_text(encoding="utf-8"), parse_float=Decimal)
+    values = tuple(
+        Value(**{key: float(x) if key == "sigma" else x for key, x in entry.items()})
+        for entry in table["reported"]["values"]
+    )
+    return Reported(table["source"], _plain(table["settings"]), table["datasets"], values)
+
+
+def _plain(value: Any) -> Any:
+    """Settings compare with those of records: floats, not decimals."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,70 @@
+"""Run what a plan lacks: every cell through `bench.grid`, which trains none twice."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import grid
+from bench.commandline import data_root
+from bench.errors import UserError
+from bench.features.cache import cache_folder
+from bench.paper import plan as plans
+from bench.paper import reuse, toy
+from bench.paper.plan import TOY, Plan
+
+
+def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
+    """The status of every cell asked for, in order. Settings are checked before the first training."""
+    _refuse_other_profile(out, plan)
+    requests = [_request(arguments, plan, out, command, one) for one in plan.runs(arguments.only)]
+    evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point
+    for request in requests:
+        grid.prepare(request, evaluators)
+    sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
+    plans.save(out, plan)
+    for request in requests:
+        reuse.copy(request, sources)
+    statuses = [status for request in requests for status in grid.run(request, evaluators)]
+    if not arguments.only or TOY in arguments.only:
+        toy.run(out, updates=plan.toy_updates, progress=not arguments.quiet)
+    return statuses
+
+
+def _request(arguments: argparse.Namespace, plan: Plan, out: Path, command: str, one: plans.Run) -> grid.Request:
+    return grid.Request(
+        profile=plan.profile,
+        overrides=one.overrides,
+        datasets=one.datasets,
+        models=one.models,
+        seeds=one.seeds,
+        evaluation_seeds=plan.profile.evaluation_seeds,
+        features=arguments.features or plan.profile.features,
+        inception_weights=arguments.inception_weights,
+        cache=None if arguments.no_cache else cache_folder(),
+        out=out / one.folder,
+        data_root=data_root(arguments),
+        device=arguments.device,
+        threads=arguments.threads,
+        command=command,
+        progress=not arguments.quiet,
+    )
+
+
+def _refuse_other_profile(out: Path, plan: Plan) -> None:
+    """Points are named by what differs from the profile: under another one the same names mean other settings."""
+    before = plans.stored(out)
+    if before and before.profile != plan.profile:
+        raise UserError(
+            f"{out} holds a run with another profile ({before.profile.name}, kept in {out / 'profile'}): "
+            "choose another --out"
+        )
+
+
+def _sources(asked: Sequence[Path] | None, plan: Plan, out: Path) -> list[Path]:
+    """Folders to take finished cells from; without --reuse the profile's own results, where there are any."""
+    if asked is not None:
+        return list(asked)
+    usual = Path("results") / plan.profile.name
+    return [usual] if any(usual.glob("cells/*/*/*/record.json")) and usual.resolve() != out.resolve() else []

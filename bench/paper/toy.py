@@ -1,0 +1,164 @@
+"""`python -m bench.paper.toy --out OUT`: short-run learning in the plane, kept as files that need no torch to draw.
+
+OUT/toy/toy.json has the settings and the total variations, OUT/toy/<name>.f32 the densities (float32). What is run,
+`ebm/toy.py`, is named as a string, as the registry names models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.records import folder_name, record_bytes, write_bytes, write_record
+
+FOLDER = "toy"
+INDEX = "toy.json"
+SMOKE_UPDATES = 20
+PARTS = ("truth", "learned", "short_run")  # of an array, in this order
+_TRAINER = "ebm.toy"
+_TYPE = np.dtype("<f4")
+_SCHEMA = 1
+_LARGEST = 2**24  # bytes of a file that is read
+
+
+@dataclass(frozen=True)
+class Toy:
+    """One truth: mass per square of a grid on [-1, 1]^2, float32 (bins, bins), rows from the bottom up."""
+
+    name: str  # mixture or rings
+    title: str
+    masses: dict[str, NDArray[np.float32]]  # truth; learned, exp(-E) / Z; short_run, of the chains' ends
+    total_variation: dict[str, float]  # from the truth, 0 to 1: of short_run, learned, untrained chains, sampling
+    settings: dict[str, Any]
+    seed: int
+
+
+def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool = True, **others: Any) -> Path:
+    """Train on both truths, unless OUT/toy holds the result with the same settings; the path of OUT/toy/toy.json.
+
+    `updates` and `others` are settings of `ebm.toy.ToySettings`, each with a default.
+    """
+    trainer = importlib.import_module(_TRAINER)
+    settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
+    index = Path(out) / FOLDER / INDEX
+    if _same(out, asdict(settings), seed):
+        return index
+    entries = {}
+    for name, make in trainer.TRUTHS.items():
+        truth = make()
+        with _bar(f"toy, {truth.name}", settings.updates, shown=progress) as bar:
+            energy = trainer.learn(truth, settings, seed, lambda _, bar=bar: bar.update())
+        found = trainer.triptych(truth, energy, settings, seed)
+        content = np.stack([getattr(found, part).numpy() for part in PARTS]).astype(_TYPE).tobytes()
+        write_bytes(index.with_name(f"{name}.f32"), content)
+        entries[name] = {
+            "title": truth.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "total_variation": found.total_variation,
+        }
+    write_record(index, {"schema": _SCHEMA, "seed": seed, "settings": asdict(settings), "truths": entries})
+    return index
+
+
+def read(out: Path) -> list[Toy]:
+    """What `run` wrote; none where there is nothing. UserError for a file that is damaged or missing."""
+    index = Path(out) / FOLDER / INDEX
+    if not index.is_file():
+        return []
+    content = _content(index)
+    try:
+        stated = json.loads(content)
+        if record_bytes(stated) != content or stated["schema"] != _SCHEMA:
+            raise ValueError("its checksum does not fit")
+        bins = stated["settings"]["bins"]
+        if any(folder_name(name) != name for name in stated["truths"]):
+            raise ValueError("it names files elsewhere")
+        return [
+            Toy(
+                name,
+                entry["title"],
+                dict(zip(PARTS, _arrays(index.with_name(f"{name}.f32"), entry["sha256"], bins), strict=True)),
+                entry["total_variation"],
+                stated["settings"],
+                stated["seed"],
+            )
+            for name, entry in stated["truths"].items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(index, str(error)) from None
+
+
+def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
+    try:
+        found = read(out)
+    except UserError:
+        return False
+    return bool(found) and all(one.settings == settings and one.seed == seed for one in found)
+
+
+def _arrays(path: Path, digest: str, bins: int) -> Iterator[NDArray[np.float32]]:
+    content = _content(path)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise _damaged(path, "its checksum does not fit")
+    return iter(np.frombuffer(content, _TYPE).reshape(len(PARTS), bins, bins))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LARGEST)
+    except OSError as error:
+        raise _damaged(path, str(error.strerror or error)) from None
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"cannot use {path} ({what}): delete the folder {path.parent} and run bench.paper.toy again")
+
+
+def _bar(title: str, total: int, *, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=title, disable=not shown, leave=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 2 after one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m bench.paper.toy", description=__doc__.partition(":")[2].strip())
+    parser.add_argument("--out", type=Path, default=Path("results/paper-toy"), help="default: results/paper-toy")
+    parser.add_argument("--updates", type=int, metavar="N", help="of each truth (default: as in ebm/toy.py)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    arguments = parser.parse_args(argv)
+    from bench.paper import figures
+
+    try:
+        if arguments.updates is not None and arguments.updates < 1:
+            raise UserError(f"--updates {arguments.updates} is out of range: give at least 1")
+        run(arguments.out, updates=arguments.updates, seed=arguments.seed, progress=not arguments.quiet)
+        drawn = figures.toy_triptych(arguments.out)
+    except UserError as error:
+        print(f"bench.paper.toy: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"bench.paper.toy: cannot write ({error}): check the folder and its space", file=sys.stderr)
+        return 2
+    for one in read(arguments.out):
+        print(f"{one.title}: total variation from the truth {one.total_variation}")
+    for drawing in drawn:
+        print(drawing.path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

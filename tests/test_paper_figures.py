@@ -1,0 +1,151 @@
+"""The paper's figures from fabricated records: which are drawn, from which cells, and what is missing stops nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.paper import figures
+from bench.records import Record, read_all
+from bench.report import style, sweeps
+from bench.report.sections import Section, split
+from bench.report.sweeps import Panel
+from tests import fabricate
+
+FROM_PICTURES = {
+    *("samples", "chain", "interpolations", "interpolations-reconstructed", "reconstructions", "long-chain"),
+}
+FROM_CURVES = {"long-chain-curves", "residual-view", "gradient-norm-by-K"}
+
+
+def curve(name: str, x: list[int], y: list[float], mark: int | None = None, *, log_x: bool = False) -> dict[str, Any]:
+    labels = {"name": name, "title": name, "group": "diagnostics", "x_label": "step", "y_label": name}
+    return labels | {"x": x, "y": y, "log_x": log_x, "mark": mark}
+
+
+def ebm(seed: int = 0, steps: int = 20, **settings: Any) -> dict[str, Any]:
+    """A record with the chain's inner life: norms that start at 100 / K and fall."""
+    data = fabricate.record("digits", "ebm", seed, **settings)
+    data["network_evaluations_per_sample"] = steps
+    data["config"]["model"] |= {"steps": steps, "sigma": 1.2 / steps}
+    norms = [100 / steps / (1 + k) for k in range(10 * steps)]
+    layers, far = list(range(1, steps + 1)), [1, 10, 100, 100 * steps]
+    data["curves"] = [one for one in data["curves"] if one["name"] != "gradient norm by step"] + [
+        curve("gradient norm by step", list(range(10 * steps)), norms, steps),
+        curve("gradient norm over a long run", far, [100 / steps / k for k in far], steps, log_x=True),
+        curve("energy over a long run", far, [float(-k) for k in far], steps, log_x=True),
+        curve("displacement by layer", layers, [1 / k for k in layers]),
+        curve("cosine by layer", layers, [0.5 for _ in layers]),
+        curve("noise share by layer", layers, [0.01 * k for k in layers]),
+    ]
+    labels = ["0", str(steps), str(10 * steps), str(100 * steps)]
+    data["images"]["long-chain"] = {"file": "long-chain.png", "rows": 6, "columns": 4, "labels": labels}
+    return data
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """A paper run: main with three models, one more K, and one K whose only cell diverged."""
+    root = tmp_path_factory.mktemp("paper")
+    for seed in (0, 1):
+        fabricate.cell(root / "main", ebm(seed))
+        fabricate.cell(root / "main", fabricate.record("digits", "vae", seed))
+        fabricate.cell(root / "main", fabricate.record("digits", "dcgan", seed))
+        fabricate.cell(root / "ebm.steps=10", ebm(seed, 10))
+    fabricate.cell(root / "ebm.steps=5", fabricate.record("digits", "ebm", 0, diverged_at=9))
+    return root
+
+
+SETTINGS = ("ebm.steps=5", "ebm.steps=10", "main", "ebm.steps=40")  # the last was never run
+
+
+def parts(root: Path) -> dict[str, list[Section]]:
+    return {name: split(read_all(root / name)) for name in SETTINGS if (root / name).is_dir()}
+
+
+@pytest.fixture(scope="module")
+def drawn(out) -> list[figures.Drawing]:
+    return figures.write(out, parts(out), SETTINGS)
+
+
+def test_every_figure_is_drawn_and_says_what_it_is(out, drawn):
+    assert {one.path.stem for one in drawn} == FROM_PICTURES | FROM_CURVES
+    assert len({one.title for one in drawn}) == len(drawn)
+    for one in drawn:
+        assert one.path.parent == out / "figures/digits"
+        assert one.title.startswith("digits: ")
+        assert len(one.caption) > 40
+        assert "\n" not in one.caption
+        with Image.open(one.path) as picture:
+            assert picture.format == "PNG"
+            assert 500 <= picture.width <= 3000
+            assert np.asarray(picture.convert("L")).std() > 10
+    samples = next(one for one in drawn if one.path.stem == "samples")
+    assert "digits, 8 x 8, grey, 1,498 training images, K = 20" in samples.caption
+
+
+def test_the_same_records_give_the_same_bytes(out, drawn):
+    first = {one.path: one.path.read_bytes() for one in drawn}
+    assert figures.write(out, parts(out), SETTINGS) == drawn
+    assert first == {path: path.read_bytes() for path in first}
+
+
+def test_gradient_norms_are_those_of_each_k_within_its_steps(out, monkeypatch):
+    seen = {}
+
+    def spy(section: Section, wanted: list[Panel], path: Path, *rest: Any) -> list[Path]:
+        if path.stem == "gradient-norm-by-K":
+            seen["rows"] = section.rows
+            seen["wanted"] = wanted
+        return [path]
+
+    monkeypatch.setattr(sweeps, "panels", spy)
+    monkeypatch.setattr(figures, "_of_cells", lambda *_: [])
+    figures.write(out, parts(out), SETTINGS)
+    assert [row.label for row in seen["rows"]] == ["K = 10, sigma 0.12", "K = 20, sigma 0.06"]
+    (line,) = sweeps._lines(seen["rows"][0], seen["wanted"][0].curve)
+    kept = sweeps._before_mark(line)
+    assert (kept.x, kept.mark) == (list(range(10)), None)
+    assert kept.mean[0] == pytest.approx(10)
+    assert len(kept.half) == 10
+
+
+def test_what_is_missing_stops_nothing(tmp_path):
+    assert figures.write(tmp_path, {}, SETTINGS) == []
+    fabricate.cell(tmp_path / "main", fabricate.record("digits", "ebm", 0, diverged_at=7))
+    assert figures.write(tmp_path, parts(tmp_path), SETTINGS) == []
+    # a record of before: neither the long chain nor the layers' curves, and its pictures are lost
+    fabricate.cell(tmp_path / "main", fabricate.record("digits", "ebm", 1), pictures=False)
+    drawn = {one.path.stem for one in figures.write(tmp_path, parts(tmp_path), SETTINGS)}
+    assert "residual-view" not in drawn
+    assert "long-chain" not in drawn
+    assert "gradient-norm-by-K" in drawn
+
+
+def test_protocols_and_data_sets_stay_apart(tmp_path):
+    for seed, n in enumerate((1000, 500)):
+        fabricate.cell(tmp_path / "main", ebm(seed, n_generated=n))
+    other = ebm(0)
+    other["dataset"] = other["data"]["name"] = "folder:my/birds"
+    fabricate.cell(tmp_path / "main", other)
+    drawn = figures.write(tmp_path, parts(tmp_path), ["main"])
+    folders = {str(one.path.parent.relative_to(tmp_path / "figures")) for one in drawn}
+    assert len(folders) == 3
+    assert {"digits", "digits/protocol-2"} < folders
+    assert len({one.path for one in drawn}) == len(drawn) == 3 * len(FROM_PICTURES | FROM_CURVES)
+
+
+def test_panels_leave_out_what_no_record_has(tmp_path):
+    (section,) = split([Record(tmp_path, ebm())])
+    looks = style.Looks(["ebm"])
+    with style.style():
+        assert sweeps.panels(section, [Panel("no such curve", "")], tmp_path / "a.png", looks, "title") == []
+        both = [Panel("no such curve", ""), Panel("cosine by layer", "cosine")]
+        (one,) = sweeps.panels(section, both, tmp_path / "b.png", looks, "title")
+        (two,) = sweeps.panels(section, [*both, Panel("displacement by layer", "")], tmp_path / "c.png", looks, "title")
+    widths = [Image.open(path).width for path in (one, two)]
+    assert widths[1] > 1.5 * widths[0]

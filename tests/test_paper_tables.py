@@ -1,0 +1,263 @@
+"""The paper's tables from fabricated records: what is reported, what was measured, what is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from statistics import mean
+
+import pytest
+
+from bench.paper import captions, curves, formats, measured, tables
+from bench.paper import plan as plans
+from bench.records import cell_folder, read_all
+from bench.statistics import t_interval
+from bench.status import CellStatus, write_status
+from tests import fabricate, paper_runs
+
+
+def built(out, plan) -> dict[str, tables.PaperTable]:
+    records = measured.read(out, plan)
+    protocols = measured.protocols(records)
+    found = tables.comparisons(measured.comparison(out, plan, records, protocols))
+    for one in plan.ablations:
+        found += tables.ablations(one, measured.ablation(out, one, records, protocols))
+    return {table.name: table for table in found}
+
+
+def rows(table: tables.PaperTable) -> dict[str, dict[str, str]]:
+    """The texts: row label -> column -> text."""
+    found = {}
+    for items in zip(*(column.items for column in table.columns), strict=True):
+        found[items[0].text] = {column.header: item.text for column, item in zip(table.columns, items, strict=True)}
+    return found
+
+
+def entry(row: dict[str, str], start: str) -> str:
+    """The one entry whose column begins so."""
+    (text,) = [text for header, text in row.items() if header.startswith(start)]
+    return text
+
+
+@pytest.fixture(scope="module")
+def quick() -> plans.Plan:
+    return plans.load("quick")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, quick) -> dict[str, tables.PaperTable]:
+    out = paper_runs.write(tmp_path_factory.mktemp("paper"), quick)
+    return built(out, quick)
+
+
+def test_there_are_five_tables(whole):
+    assert sorted(whole) == ["table-1a", "table-1b", "table-2", "table-3a", "table-3b"]
+
+
+def test_table_1_sets_reported_and_measured_side_by_side(whole):
+    row = rows(whole["table-1a"])["ebm"]
+    assert row["reported: CIFAR-10 IS ↑"] == "6.21"
+    assert row["reported: LSUN bedroom 64 FID ↓"] == "44.16†"
+    values = [0.03, 0.033, 0.036]
+    low, high = t_interval(values)
+    assert row["measured: digits KID(efficientnet-lite0) ↓"] == f"{mean(values):.4f} ± {(high - low) / 2:.4f}"
+    assert row["digits cells"] == "3 finished"
+    assert list(rows(whole["table-1a"])) == ["vae", "dcgan", "ebm"]
+    errors = rows(whole["table-1b"])
+    assert errors["vae"]["reported: CelebA 64 MSE ↓"] == "0.0341†"
+    assert errors["vae"]["digits budget"] == "1 decode per image"
+    assert errors["ebm"]["digits budget"] == "100 decodes per image"
+
+
+def test_no_measured_score_is_called_fid(whole):
+    for table in whole.values():
+        for column in table.columns:
+            assert not column.header.startswith("measured: FID")
+            assert "FID(" not in column.header
+
+
+def test_ablations_hold_the_papers_points_and_ours(whole):
+    table = rows(whole["table-2"])
+    assert list(table) == ["5", "10", "20", "25", "40", "50", "75", "100"]
+    assert entry(table["10"], "reported: FID") == "182.5†"
+    assert entry(table["10"], "sigma, paper") == "0.1"
+    assert entry(table["5"], "measured: KID") == "–"
+    assert entry(table["20"], "reported: FID") == "–"
+    assert entry(table["40"], "sigma, here") == "0.045"
+    assert entry(table["40"], "cells") == "3 finished"
+    assert list(rows(whole["table-3a"])) == ["0.1", "0.08", "0.06", "0.05", "0.04", "0.03"]
+    assert list(rows(whole["table-3b"])) == ["16", "32", "64", "128"]
+    assert entry(rows(whole["table-3b"])["128"], "reported: IS") == "6.21"
+
+
+def test_the_shared_point_is_the_same_in_every_table(whole):
+    kid = entry(rows(whole["table-1a"])["ebm"], "measured: digits KID")
+    for name, place in (("table-2", "20"), ("table-3a", "0.06"), ("table-3b", "32")):
+        assert entry(rows(whole[name])[place], "measured: KID") == kid
+
+
+def test_captions_state_what_differs(whole):
+    text = " ".join(whole["table-2"].caption)
+    for words in (
+        "data set digits, 1 × 8 × 8",
+        "1,498 training images (40,000)",
+        "features of efficientnet-lite0 at 224 pixels (inception)",
+        "1,000 generated images against 1,498 real ones (40,000 generated)",
+        "updates 1,000 (200,000)",
+        "lr 0.002 falling to 0 (0.0001)",
+        "training seeds 0, 1, 2",
+        "cannot be compared",
+        "still has to be confirmed",
+    ):
+        assert words in text, words
+    assert "K 20" not in text  # it stands in a column
+    for name, words in (("table-3a", "K 20 (100)"), ("table-3b", "sigma 0.06 (0.03)"), ("table-1a", "n_f 32")):
+        assert words in " ".join(whole[name].caption)
+    assert "[-1, 1]" in " ".join(whole["table-1b"].caption)
+
+
+@pytest.mark.parametrize("extractor", ["inception", "efficientnet-lite0"])
+def test_only_the_papers_own_images_and_features_compare(extractor, tmp_path):
+    plan = plans.load("paper")
+    for dataset in ("cifar10", "celeba"):
+        record = fabricate.record(dataset, "ebm", 0)
+        for metric in record["metrics"]:
+            if metric.get("extractor"):
+                metric["extractor"] = extractor
+        fabricate.cell(tmp_path / "main", record, pictures=False)
+    records = measured.read(tmp_path, plan)
+    parts = measured.comparison(tmp_path, plan, records, measured.protocols(records))
+    (part,) = parts["cifar10"]
+    assert captions.comparable("1a", part) == (extractor == "inception")
+    assert captions.comparable("1b", part)  # a squared error knows no features
+    (other,) = parts["celeba"]
+    assert not captions.comparable("2", other)  # Table 2 is of CIFAR-10
+    text = " ".join(captions.comparison("1a", {"cifar10": part}))
+    assert ("cannot be compared" in text) == (extractor != "inception")
+
+
+def odd(folder: str, model: str, seed: int):
+    if folder == "ebm.n_f=64":
+        return None
+    if folder == "ebm.n_f=16" and seed == 2:
+        return {"out_of_memory": True}
+    if folder.startswith("ebm.sigma=0.04"):
+        return {"diverged_at": 800 + seed}
+    if folder.startswith("ebm.steps=10") and seed == 1:
+        return {"diverged_at": 77}
+    if folder.startswith("ebm.steps=40") and seed == 1:
+        return {"retried_after": 300}
+    return None if (model, seed) == ("vae", 1) else {}
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory, quick):
+    out = paper_runs.write(tmp_path_factory.mktemp("partial"), quick, odd)
+    write_status(cell_folder(out / "ebm.n_f=64", "digits", "ebm", 1), CellStatus("interrupted", 300, 1000))
+    return out, built(out, quick)
+
+
+def test_missing_cells_are_shown_with_their_status(partial):
+    _, found = partial
+    table = rows(found["table-3b"])
+    assert entry(table["64"], "cells") == "2 not run, 1 interrupted at update 300"
+    assert entry(table["64"], "measured: KID") == "2 not run, 1 interrupted at update 300"
+    assert entry(table["16"], "cells") == "2 finished, 1 out of memory"
+    assert entry(table["16"], "measured: KID").endswith(" (2 of 3 seeds)")
+    diverged = rows(found["table-3a"])["0.04"]
+    assert entry(diverged, "measured: FD") == "diverged"
+    assert entry(diverged, "cells") == "3 diverged at updates 800, 801, 802"
+    assert entry(rows(found["table-2"])["10"], "cells") == "2 finished, 1 diverged at update 77"
+    assert entry(rows(found["table-1a"])["vae"], "digits cells") == "2 finished, 1 not run"
+    notes = " ".join(found["table-2"].caption)
+    assert "seed 1: diverged at update 77 (energy gap became nan at update 77)" in notes
+
+
+def test_a_mean_over_survivors_leaves_the_others_out(partial, whole):
+    out, found = partial
+    records = [r for r in read_all(out / "ebm.steps=10,ebm.sigma=0.1,ebm.sigma_final=0.1") if r.finished]
+    values = [r.metric("KID")["value"] for r in records]
+    (column,) = [c for c in found["table-2"].columns if c.header.startswith("measured: KID")]
+    item = column.items[1]
+    assert item.values[0] == pytest.approx(mean(values))
+    assert item.values[2] == 2
+
+
+def test_a_retried_run_has_a_row_of_its_own(partial):
+    _, found = partial
+    table = rows(found["table-2"])
+    (label,) = [label for label in table if label.startswith("40 (retried: ")]
+    assert "lr=" in label
+    assert entry(table[label], "cells") == "1 finished after 1 retry"
+    assert entry(table[label], "reported: FID") == "–"
+    assert entry(table["40"], "measured: KID").endswith(" (2 of 3 seeds)")
+    assert entry(table["40"], "cells") == "2 finished"
+
+
+def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):
+    plans.save(tmp_path, quick)
+    found = built(tmp_path, quick)
+    assert sorted(found) == ["table-1a", "table-1b", "table-2", "table-3a", "table-3b"]
+    row = rows(found["table-2"])["10"]
+    assert entry(row, "reported: FID") == "182.5†"
+    assert entry(row, "cells") == "3 not run"
+    assert entry(row, "measured: KID") == "not run"
+    assert "nothing has been measured yet" in " ".join(found["table-2"].caption)
+    assert curves.write(tmp_path, []) == []
+
+
+def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
+    def mixed(folder, model, seed):
+        return {"n_generated": 500} if folder == "ebm.n_f=16" or (model, seed) == ("ebm", 2) else {}
+
+    out = paper_runs.write(tmp_path, quick, mixed)
+    found = built(out, quick)
+    assert {"table-1a", "table-1a.protocol-2", "table-3b", "table-3b.protocol-2"} <= set(found)
+    first, second = rows(found["table-3b"]), rows(found["table-3b.protocol-2"])
+    assert entry(first["16"], "cells") == "3 under protocol 2"
+    assert entry(first["16"], "measured: KID") == "under protocol 2"
+    assert entry(second["16"], "cells") == "3 finished"
+    assert entry(first["32"], "cells") == "2 finished, 1 under protocol 2"  # as in Table 1: its seed 2
+    assert entry(rows(found["table-1a"])["ebm"], "digits cells") == "2 finished, 1 under protocol 2"
+    counts = [c for name in ("table-3b", "table-3b.protocol-2") for c in found[name].caption if "generated images" in c]
+    assert len(counts) == 2
+    assert counts[0] != counts[1]
+    written = formats.write(out, list(found.values()))
+    assert out / "tables" / "table-3b.protocol-2.csv" in written
+    formats.write(out, [table for table in found.values() if table.number == 1])
+    assert not list((out / "tables").glob("*protocol*"))
+
+
+def test_csv_has_full_precision(whole, partial):
+    for table in whole.values():
+        lines = list(csv.reader(io.StringIO(formats.as_csv(table))))
+        assert {len(line) for line in lines} == {len(lines[0])}
+    lines = list(csv.DictReader(io.StringIO(formats.as_csv(whole["table-2"]))))
+    assert [line["K"] for line in lines][:3] == ["5", "10", "20"]
+    assert lines[1]["reported: FID"] == "182.5"
+    assert lines[1]["reported: FID, confirmed"] == "False"
+    assert float(lines[2]["measured: KID(efficientnet-lite0) mean"]) == mean([0.03, 0.033, 0.036])
+    assert lines[0]["measured: KID(efficientnet-lite0) n"] == "0"
+
+
+def test_markdown_and_latex_hold_every_entry(partial):
+    _, found = partial
+    table = found["table-3b"]
+    text, tex = formats.markdown(table), formats.latex(table)
+    assert "2 not run, 1 interrupted at update 300" in text
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    assert r"n\_f" in tex
+    body = tex[tex.index(r"\midrule") : tex.index(r"\bottomrule")]
+    assert body.count(r"\\") == len(table.columns[0].items)
+
+
+def test_curves_leave_out_what_is_missing(partial, quick):
+    out, _ = partial
+    records = measured.read(out, quick)
+    pairs = [(one, measured.ablation(out, one, records, measured.protocols(records))) for one in quick.ablations]
+    drawings = curves.write(out, pairs)
+    assert [drawing.path.name for drawing in drawings] == ["score-by-K.png", "score-by-sigma.png", "score-by-n_f.png"]
+    assert "sigma = 0.04: 3 diverged at updates 800, 801, 802" in drawings[1].caption
+    assert "on an axis of their own" in drawings[0].caption
+    before = [drawing.path.read_bytes() for drawing in drawings]
+    assert [drawing.path.read_bytes() for drawing in curves.write(out, pairs)] == before
