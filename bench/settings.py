@@ -14,6 +14,7 @@ PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
 EVALUATION_SEEDS = "evaluation_seeds"  # as `seeds`, but may be left out
 LARGEST = 2**20  # bytes of a profile
+LONGEST = 80  # letters of a value in a message
 LARGEST_NUMBER = 2**63 - 1  # of whole numbers, either sign: what every library takes
 PER_DATASET = "on"  # [on.celeba.ebm] holds what differs for a data set
 Sections = dict[str, dict[str, Any]]  # section (data, training, evaluation, or a model) -> setting -> value
@@ -107,7 +108,7 @@ def _named(kind: Any) -> str:
 
 def _require_table(value: Any, path: Path, place: str) -> None:
     if not isinstance(value, dict):
-        raise UserError(f"profile {path}: {place!r} is not a section of settings")
+        raise UserError(f"profile {path}: {_shown(place)} is not a section of settings")
 
 
 def parse_overrides(texts: Iterable[str], sections: Iterable[str]) -> Sections:
@@ -118,9 +119,11 @@ def parse_overrides(texts: Iterable[str], sections: Iterable[str]) -> Sections:
         key, equals, value = text.partition("=")
         section, dot, name = key.strip().rpartition(".")
         if not (equals and dot and section and name):
-            raise UserError(f"--set {text!r} is not of the form section.name=value, for instance ebm.steps=50")
+            raise UserError(f"--set {_shown(text)} is not of the form section.name=value, for instance ebm.steps=50")
         if section not in known:
-            raise UserError(f"--set {text!r}: unknown section {section!r}: choose one of {', '.join(known)}")
+            raise UserError(
+                f"--set {_shown(text)}: unknown section {_shown(section)}: choose one of {', '.join(known)}"
+            )
         parsed.setdefault(section, {})[name] = _toml_or_word(value)
     return parsed
 
@@ -145,7 +148,9 @@ def build(config: type[T], values: Mapping[str, Any], section: str) -> T:
     try:
         return config(**checked)
     except ValueError as error:
-        raise UserError(f"setting {section}.{error}") from None
+        reason = str(error)  # which ends in the range: what is too long is the value before it
+        reason = reason if len(reason) <= 6 * LONGEST else f"{reason[:LONGEST]}...{reason[-2 * LONGEST :]}"
+        raise UserError(f"setting {section}.{reason}") from None
 
 
 def _checked(value: Any, kind: Any, name: str) -> Any:
@@ -168,9 +173,12 @@ def _checked(value: Any, kind: Any, name: str) -> Any:
 
 def _plain(name: str) -> str:
     """A name as it is if it can stand in a line, else as Python writes it."""
-    return name if name.isprintable() else repr(name)
+    return name if name.isprintable() and len(name) <= LONGEST else _shown(name)
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -28,10 +28,10 @@ class ToySettings:
     batch_size: int = 256  # points and chains of an update
     width: int = 64  # of the two hidden layers, and Fourier features
     frequency: float = 4.0  # standard deviation of the features' angular frequencies
-    steps: int = 40  # K
-    noise_std: float = 0.04
+    steps: int = 60  # K
+    noise_std: float = 0.03
     sigma: float = 0.01  # standard deviation of the noise added to the data
-    lr: float = 3e-3  # falls linearly to zero
+    lr: float = 2e-3  # falls linearly to zero
     bins: int = 64  # of the grid, across and down
     ends: int = 20000  # chain ends that the short-run density is the histogram of
     smooth: float = 1.0  # standard deviation, in bins, of the kernel that all densities are smoothed with

@@ -70,7 +70,7 @@ def test_every_file_is_there(finished):
         assert (record.folder / "model.safetensors").stat().st_size > 1000
         assert list((record.folder / "grids").glob("*.png"))
         assert not (record.folder / "checkpoint.safetensors").exists()
-        pictures = [*PICTURES, "chain"] if record.model == "ebm" else PICTURES
+        pictures = [*PICTURES, "chain", "long-chain"] if record.model == "ebm" else PICTURES
         assert sorted(record.data["images"]) == sorted(pictures)
         for name, entry in record.data["images"].items():
             with Image.open(record.folder / entry["file"]) as image:
@@ -91,7 +91,7 @@ def test_record_tells_all_that_a_reader_needs(finished):
         *FEATURE_METRICS,
         *("MSE", "PSNR", "SSIM"),
         *(name + kind for kind in PATH_KINDS for name in PATH_METRICS),
-        *("energy gap", "gradient norm", "OOD AUROC (noise)"),
+        *("energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"),
     ]
     scored = {m["name"]: m for m in data["metrics"]}
     assert scored["KID"]["lead"]
@@ -126,6 +126,8 @@ def test_curves_of_a_chain(finished):
     curves = {curve["name"]: curve for curve in record.data["curves"]}
     assert set(curves) == {
         *("MSE by decodes", "gradient norm by step", "energy by step"),
+        *("gradient norm over a long run", "energy over a long run"),
+        *("displacement by layer", "cosine by layer", "noise share by layer"),
         *("KID by chain length", "FD by chain length"),
     }
     decodes = curves["MSE by decodes"]

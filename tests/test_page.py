@@ -186,6 +186,7 @@ def test_every_cell_has_its_status_and_those_with_a_record_settings_machine_and_
     assert text.count("<pre><code>python -m bench.compare --datasets digits</code></pre>") == 4
     for name, value in (("n_f", "32"), ("torch", "2.14.1"), ("git_commit", "abc1234"), ("content_hash", "5f0c" * 16)):
         assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+    assert "<dt>lr</dt><dd>0.0005</dd>" in text
 
 
 def test_the_tables_are_those_of_the_report_with_references_below_and_exact_keys(tmp_path):

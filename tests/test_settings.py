@@ -47,6 +47,19 @@ def test_bad_values_are_named(values, message):
         build(Config, values, "s")
 
 
+def test_a_long_value_out_of_range_still_names_field_and_range():
+    @dataclass(frozen=True)
+    class Named:
+        net: str = "plain"
+
+        def __post_init__(self):
+            raise ValueError(f"net={self.net!r} is out of range: it must be plain or residual")
+
+    with pytest.raises(UserError, match=r"^setting s\.net='x+\.\.\.x+' is out of range: it must be plain") as caught:
+        build(Named, {"net": "x" * 10_000}, "s")
+    assert len(str(caught.value)) < 300
+
+
 def test_overrides_are_read_as_toml_or_words():
     texts = ["ebm.steps=50", "ebm.lr=1e-3", "ebm.net=residual", 'vae.x="a=b"', "ebm.steps=60"]
     assert parse_overrides(texts, ["ebm", "vae"]) == {
@@ -66,6 +79,8 @@ def test_an_override_that_is_no_single_toml_value_is_a_word(value):
         ("steps=50", "not of the form section.name=value"),
         ("ebm.steps", "not of the form section.name=value"),
         ("gan.steps=50", "unknown section 'gan': choose one of ebm, vae"),
+        ("x" * 5000, r"--set 'x{76}\.\.\. is not of the form"),
+        (f"{'x' * 5000}.steps=50", r"unknown section 'x{76}\.\.\.: choose"),
     ],
 )
 def test_bad_overrides_are_named(text, message):

@@ -33,7 +33,7 @@ from ebm.toy import (
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # total variation from the truth, 4,000 chain ends on a grid of 64 x 64, smoothed by one square
-LEARNED = ToySettings(updates=100, lr=5e-3, ends=4000)
+LEARNED = ToySettings(updates=140, lr=4e-3, ends=4000)
 BOUND = 0.25
 SMALL = {"batch_size": 16, "width": 8, "steps": 3, "ends": 200, "bins": 16}
 QUICK = ToySettings(updates=12, **SMALL)

@@ -18,11 +18,11 @@ from bench.paper.plan import TOY, Plan
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
     """The status of every cell asked for, in order. Settings are checked before the first training."""
     _refuse_other_profile(out, plan)
+    sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     requests = [_request(arguments, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point
     for request in requests:
         grid.prepare(request, evaluators)
-    sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     plans.save(out, plan)
     for request in requests:
         reuse.copy(request, sources)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from bench import report
 from bench.errors import UserError
+from bench.locks import alone, report_lock
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.report",
-        description="Rebuild tables (table.*, cells.csv), plots/ and index.html of a results folder from records alone.",
+        description="Rebuild tables (table.*, cells.csv), plots/ and index.html of a results folder from records.",
     )
     parser.add_argument("results", metavar="RESULTS", type=Path, help="a folder that python -m bench.compare wrote")
     root = parser.parse_args(arguments).results
     try:
-        written = report.build(root)
+        with alone(report_lock(root)) if root.is_dir() else nullcontext():
+            written = report.build(root)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

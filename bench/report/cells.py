@@ -115,7 +115,12 @@ def _groups(root: Path, record: Record) -> list[tuple[str, tuple[tuple[str, str]
         changed = {key: value for key, value in attempt["config"].items() if config["model"].get(key) != value}
         told = {"ended": attempt["message"], "updates": attempt["updates"]}
         groups[f"Earlier attempt {index}, where its settings differed"] = told | changed
-    return [(head, tuple((str(k), _text(v)) for k, v in facts.items())) for head, facts in groups.items() if facts]
+    exact = {"Model", "Data", "Evaluation"}  # settings, in full precision; of what was measured six digits are enough
+    return [
+        (head, tuple((str(name), _text(value, head in exact)) for name, value in facts.items()))
+        for head, facts in groups.items()
+        if facts
+    ]
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +130,11 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
     return rest | (packages if isinstance(packages, dict) else {})
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, exact: bool) -> str:
     if isinstance(value, str):
         return value or NONE
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return repr(value) if exact else f"{value:.6g}"
+    if isinstance(value, list):
+        return f"[{', '.join(_text(one, exact) for one in value)}]"
     return json.dumps(value, ensure_ascii=False)

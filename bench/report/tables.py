@@ -138,6 +138,3 @@ def escape_latex(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Text that GitHub shows as it is, also inside a table cell."""
     return re.sub(r"([\\`*_|<>&\[\]~$])", r"\\\1", " ".join(text.split()))
-
-
-_markdown_table, _latex_table = markdown_table, latex_table

@@ -73,7 +73,8 @@ def by_atheris(reader: str, inputs: int, seed: int) -> bool:
     print(f"atheris {reader}: {told}, coverage {covered[-1] if covered else '?'} edges", flush=True)
     if done.returncode == 0 and not broken:
         return True
-    print(output[-3000:])
+    error = output.find("Uncaught Python exception")
+    print(output[error:][:3000] if error >= 0 else output[-3000:])
     kept = ", ".join(str(keep(reader, content)) for content in broken) or "not known"
     print(f"atheris {reader}: FAILED with status {done.returncode}, the input is {kept}", flush=True)
     return False
