@@ -124,6 +124,10 @@ class GenerativeModel(nn.Module):
         """Curves of the sampler's inner life over `n` samples, as a record holds them (docs/results.md)."""
         return []
 
+    def long_run(self, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Curves of a few samplers run far beyond their own length, as a record holds them."""
+        return []
+
 
 class Trainer(Protocol):
     """Owns losses and optimizers; hides two optimizers, an inner chain or averaged weights from the loop."""

@@ -131,14 +131,18 @@ class ShortRunEBM(GenerativeModel):
         return ShortRunEBM(self.energy, self.image_shape, settings, inversion_rate=self.inversion_rate)
 
     def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Gradient norm and energy along noisy chains of 10 K and of 100 K steps, as far as they are finite, and the
-        chain as a residual network, layer by layer.
+        """Gradient norm and energy along noisy chains of 10 K steps, as far as they are finite, and the chain as a
+        residual network, layer by layer.
         """
         return [
             part
-            for curves, chains in ((chain_curves, n), (residual_curves, n), (long_curves, min(n, LONG_CHAINS)))
-            for part in curves(self.energy, self.sample_latents(chains, generator), self.settings, generator)
+            for curves in (chain_curves, residual_curves)
+            for part in curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
         ]
+
+    def long_run(self, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Gradient norm and energy along a few noisy chains of 100 K steps, as far as they are finite."""
+        return long_curves(self.energy, self.sample_latents(LONG_CHAINS, generator), self.settings, generator)
 
     def moment_mismatch(self, a: Tensor, b: Tensor) -> float:
         """Between the mean dE/dtheta over a (n, C, H, W) and over b (m, C, H, W); learning drives it to zero."""

@@ -167,7 +167,7 @@ def test_optional_parts_come_whole_or_not_at_all(name):
         assert model.at_compute(1e-9).evaluations_per_sample == 1
         same = model.at_compute(1.0)
         assert torch.equal(same.sample(2, seeded("x")), model.sample(2, seeded("x")))
-    for curve in model.profile(4, seeded("profile")):
+    for curve in [*model.profile(4, seeded("profile")), *model.long_run(seeded("long run"))]:
         assert curve.keys() == {"name", "title", "group", "x_label", "y_label", "x", "y", "log_x", "mark"}
         assert len(curve["x"]) == len(curve["y"]) > 1
         assert all(math.isfinite(y) for y in curve["y"])

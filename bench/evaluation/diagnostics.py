@@ -82,10 +82,12 @@ def diagnose(
     seed: int,
     *,
     train: Tensor | None = None,
+    long: bool = True,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Entries and curves of the group "diagnostics"; both empty for a model that has neither energy nor profile.
 
     `held_out` are uint8 images (n, C, H, W), `others` sets of the same shape to tell them from, `train` those learned.
+    With `long`, samplers are also followed far beyond their own length, for further curves.
     """
     entries: list[dict[str, Any]] = []
     curves = model.profile(PROFILED, seeded(seed, "profile", device=model.device))
@@ -108,6 +110,8 @@ def diagnose(
             for name, images in others.items()
             if (unlikely := _unlikelihood(model, images)) is not None
         ]
+    if long:
+        curves += model.long_run(seeded(seed, "long run", device=model.device))
     return entries, curves
 
 

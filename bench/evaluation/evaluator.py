@@ -137,7 +137,7 @@ class Evaluator:
         scores += back.entries(reconstruction.settings(model, config), seed=seed, intervals=first)
         paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
         inner, curves = diagnostics.diagnose(
-            model, self.data.held_out, self.outside, config.samples, seed, train=self.data.train
+            model, self.data.held_out, self.outside, config.samples, seed, train=self.data.train, long=first
         )
         if not first:
             return [*scores, *paths, *inner], sets, [], {}

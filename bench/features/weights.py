@@ -22,9 +22,7 @@ from bench.errors import UserError
 
 # SHA-256 of the official files, whose names end in the first digits
 OFFICIAL_INCEPTION = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-OFFICIAL_LITE0 = (
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-)
+OFFICIAL_LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LARGEST_DOWNLOAD = 2**28  # bytes; the official file has 95,628,359
 CONNECT_SECONDS = 10.0  # for a connection, and for each piece of the file
 FETCH_SECONDS = 900.0  # for the whole file
