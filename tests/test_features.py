@@ -231,3 +231,35 @@ def test_progress_goes_to_stderr_and_only_when_asked(capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "real images" in printed.err
+
+
+class Small(Constant):
+    """An extractor whose memory takes three images at once, or none at all."""
+
+    room = 3
+
+    def __call__(self, images):
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("no room for so many")
+        return super().__call__(images)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved():
+    small = Small()
+    assert extract(small, [counted(11)]).features.flatten().tolist() == list(range(11))
+    assert max(small.sizes) <= 3
+    small.room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        extract(small, [counted(4)])
+
+
+def test_another_fault_of_an_extractor_is_not_mended_by_halves():
+    class Broken(Constant):
+        def __call__(self, images):
+            self.sizes.append(len(images))
+            raise RuntimeError("of its own")
+
+    broken = Broken()
+    with pytest.raises(RuntimeError, match="of its own"):
+        extract(broken, [counted(4)])
+    assert broken.sizes == [4]

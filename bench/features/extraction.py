@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.errors import UserError
+from bench.runtime import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def extract(
     """One pass over `batches` that feeds every metric; how the images are split into batches changes only rounding.
 
     Batches are joined to the extractor's `chunk` where it has one: a GPU is not fed in the small blocks of a sampler.
+    One for which there is not enough memory is halved.
     Raises ValueError: no images, images of the wrong type or shape, an extractor that breaks its protocol;
     UserError: features that are not finite, with the index of the first such image.
     """
@@ -64,7 +66,7 @@ def extract(
     done = 0
     with tqdm(total=total, desc=progress, unit=" images", disable=progress is None, leave=False) as bar:
         for images in _regroup(batches, getattr(extractor, "chunk", None)):
-            wide, classes = (t.detach().float().cpu() for t in extractor(images))
+            wide, classes = (t.detach().float().cpu() for t in _in_memory(extractor, images))
             if wide.shape != (len(images), extractor.width) or classes.ndim != 2 or len(classes) != len(images):
                 raise ValueError(
                     f"{extractor.name} gave features {tuple(wide.shape)} and logits {tuple(classes.shape)} for "
@@ -78,6 +80,17 @@ def extract(
     if not done:
         raise ValueError("there are no images to extract features from")
     return Features(torch.cat(features), torch.cat(logits))
+
+
+def _in_memory(extractor: FeatureExtractor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and logits of `images`, by halves where all at once do not fit into the memory."""
+    try:
+        return extractor(images)
+    except (RuntimeError, MemoryError) as error:
+        if len(images) < 2 or not is_out_of_memory(error):
+            raise
+    first, second = (_in_memory(extractor, half) for half in images.chunk(2))
+    return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
 
 
 def check_images(images: Tensor) -> None:

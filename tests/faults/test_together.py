@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from tests.faults.processes import PATIENCE, SMOKE, start
+import pytest
+
+from bench.locks import alone, cell_lock
+from tests.faults.processes import PATIENCE, PROJECTION, SMOKE, fork, start, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results, cells
 
 
@@ -22,3 +25,32 @@ def test_two_processes_share_a_grid(reference, tmp_path, measured):
     assert (tmp_path / "table.md").exists()
     assert len(cells(tmp_path)) == 3
     measured(f"two processes on one grid: {len(made[0])} and {len(made[1])} cells")
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_four_processes_race_for_each_cell(attempt, tmp_path):
+    """Started at one moment, so that each step of one may meet any step of another."""
+    out, models = tmp_path / "out", ["vae", "dcgan"]
+    logs = [tmp_path / f"log-{k}" for k in range(4)]
+    arguments = [*SMOKE, *PROJECTION, "--models", *models, "--out", out]
+    processes = [fork(arguments, log, report=False) for log in logs]
+    for process in processes:
+        process.join()
+    said = [log.read_text() for log in logs]
+    assert [process.exitcode for process in processes] == [0] * 4, said
+    for model in models:
+        assert "".join(said).count(f"digits {model} seed 0: finished after") == 1
+        assert "".join(said).count(f"digits {model} seed 0: already there (finished)") == 3
+    assert_nothing_left_over(out)
+
+
+def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
+    """Not even its status is written: whoever holds the lock removes what it takes for the rest of a killed writer."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    with alone(cell_lock(out, "digits", "vae", 0)):
+        process = fork([*SMOKE, *PROJECTION, "--models", "vae", "--out", out], log, report=False)
+        assert wait_until(lambda: log.exists() and "another process works on" in log.read_text(), process)
+        assert not cells(out)
+    process.join()
+    assert process.exitcode == 0, log.read_text()
+    assert len(cells(out)) == 1
