@@ -15,7 +15,7 @@ from bench.cell import Cell, clean, new_trainer, run_cell, say
 from bench.data import DataConfig, ImageData
 from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator
-from bench.locks import cell_lock, taken
+from bench.locks import cell_lock, released, taken
 from bench.records import RECORD_NAME, cell_folder, first_difference, read, read_all
 from bench.settings import Profile, Sections, build
 from bench.status import CellStatus, read_status, write_status
@@ -165,8 +165,11 @@ def run(request: Request, evaluators: Evaluators | None = None) -> list[str]:
     evaluators = {} if evaluators is None else evaluators
     cells = prepare(request, evaluators)
     for cell in cells:
-        if not done(cell) and read_status(cell.folder) is None:
-            write_status(cell.folder, CellStatus("waiting", updates=cell.config.updates))
+        lock = cell_lock(request.out, cell.dataset, cell.model, cell.seed)
+        if taken(lock):  # else another process tells of it
+            with released(lock):
+                if not done(cell) and read_status(cell.folder) is None:
+                    write_status(cell.folder, CellStatus("waiting", updates=cell.config.updates))
     return _run_all(cells, evaluators, request)
 
 
@@ -187,10 +190,8 @@ def _run_all(cells: list[Cell], evaluators: Evaluators, request: Request) -> lis
                 continue
             ran = True
             title = f"[{index + 1}/{len(cells)}] {cell.dataset} {cell.model} seed {cell.seed}"
-            try:
+            with released(lock):
                 statuses[index] = _one(cell, evaluators[_key(cell, request)], request, title)
-            finally:
-                lock.release()
         if not ran and len(statuses) < len(cells):
             if not told:
                 say(f"waiting for {len(cells) - len(statuses)} cells that another process works on")

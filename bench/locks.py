@@ -40,6 +40,15 @@ def taken(lock: FileLock) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def released(lock: FileLock) -> Iterator[None]:
+    """A lock that was taken is free again at the end of the block."""
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
     """Whether a process that is alive works on the cell."""
     lock = cell_lock(out, dataset, model, seed)
@@ -53,10 +62,15 @@ def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
 
 
 @contextlib.contextmanager
-def alone(lock: FileLock) -> Iterator[None]:
-    """Hold the lock, waiting for it as long as it takes."""
+def reporting(out: Path) -> Iterator[None]:
+    """Hold the lock of the tables, plots and page of `out`, waiting for it as long as it takes."""
+    lock = report_lock(out)
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     with lock:
+        for path in out.rglob("*"):
+            if path.is_dir() and "cells" not in path.relative_to(out).parts:
+                sweep(path)
+        sweep(out)
         yield
 
 

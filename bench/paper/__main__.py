@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         from bench.paper import run as cells  # here, so that --help, --rebuild and bad arguments need no torch
 
         statuses = cells.run(arguments, plan, out, shlex.join(["python", "-m", "bench.paper", *argv]))
-    from bench.locks import alone, report_lock
+    from bench.locks import reporting
     from bench.paper import build
 
-    with alone(report_lock(out)):
+    with reporting(out):
         written = build.build(out, plan)
     print((out / build.INDEX).read_text(encoding="utf-8"))
     print(f"{len(written)} files; the page: {out / 'index.html'}")

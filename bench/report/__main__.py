@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import report
 from bench.errors import UserError
-from bench.locks import alone, report_lock
+from bench.locks import reporting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", metavar="RESULTS", type=Path, help="a folder that python -m bench.compare wrote")
     root = parser.parse_args(arguments).results
     try:
-        with alone(report_lock(root)) if root.is_dir() else nullcontext():
+        with reporting(root) if root.is_dir() else nullcontext():
             written = report.build(root)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -73,7 +73,7 @@ def _child(arguments: list[str], log: Path, report: bool, environment: dict[str,
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     if not report:
