@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.locks import alone, cell_lock
+from bench.locks import cell_lock, released, taken
 from tests.faults.processes import PATIENCE, PROJECTION, SMOKE, fork, start, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results, cells
 
@@ -47,7 +47,9 @@ def test_four_processes_race_for_each_cell(attempt, tmp_path):
 def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
     """Not even its status is written: whoever holds the lock removes what it takes for the rest of a killed writer."""
     out, log = tmp_path / "out", tmp_path / "log"
-    with alone(cell_lock(out, "digits", "vae", 0)):
+    lock = cell_lock(out, "digits", "vae", 0)
+    assert taken(lock)
+    with released(lock):
         process = fork([*SMOKE, *PROJECTION, "--models", "vae", "--out", out], log, report=False)
         assert wait_until(lambda: log.exists() and "another process works on" in log.read_text(), process)
         assert not cells(out)
