@@ -65,13 +65,18 @@ def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
 def reporting(out: Path) -> Iterator[None]:
     """Hold the lock of the tables, plots and page of `out`, waiting for it as long as it takes."""
     lock = report_lock(out)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with lock:
-        for path in out.rglob("*"):
-            if path.is_dir() and "cells" not in path.relative_to(out).parts:
-                sweep(path)
-        sweep(out)
-        yield
+    folder = Path(lock.lock_file).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock:
+            for path in out.rglob("*"):
+                if path.is_dir() and "cells" not in path.relative_to(out).parts:
+                    sweep(path)
+            sweep(out)
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where no other lock is in it
 
 
 def sweep(folder: Path) -> None:

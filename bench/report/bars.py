@@ -104,9 +104,9 @@ class _Bar:
     def of(cls, row: Row, name: str) -> _Bar:
         summary = row.score(name)
         if summary is None:
-            return cls(row, None, None, None, [], "no score" if row.finished else "diverged")
+            return cls(row, None, None, None, [], "no score" if row.finished else style.lost(row) or "not run")
         dots = [value for record in row.finished if (value := score(record, name)) is not None]
-        lost = f"\n({len(row.diverged)} diverged)" if row.diverged else ""
+        lost = f"\n({style.lost(row)})" if row.failed else ""
         if summary.half is not None:
             low, high = summary.mean - summary.half, summary.mean + summary.half
             return cls(row, summary.mean, low, high, dots, plus_minus(summary) + lost)

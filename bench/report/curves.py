@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bench.records import Record
 from bench.report import style
+from bench.report.outcomes import outcome
 from bench.report.sections import Row, Section, score
 
 _ACROSS = 4  # panels of learning curves
@@ -57,8 +58,8 @@ def learning_curves(section: Section, path: Path, looks: style.Looks) -> Path:
             _curve(figure.add_axes(box), name, row, logs[row.label], dashes, colour)
         top -= _HEADING + depth * _CELL[1]
     handles = [Line2D([], [], color=style.FAINT, linestyle=dash, label=f"seed {seed}") for seed, dash in dashes.items()]
-    if any(row.diverged for row in rows):
-        handles.append(Line2D([], [], color=style.INK, marker="x", linestyle="none", label="diverged"))
+    if any(row.failed for row in rows):
+        handles.append(Line2D([], [], color=style.INK, marker="x", linestyle="none", label="ended early"))
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / high), ncols=min(8, len(handles)))
     return style.save(figure, path)
 
@@ -97,7 +98,7 @@ def _log(record: Record) -> pd.DataFrame | None:
 
 
 def _heading(row: Row, logs: dict[int, pd.DataFrame]) -> str:
-    stops = [f"seed {record.seed} diverged at update {record.stopped_at}" for record in row.diverged]
+    stops = [f"seed {record.seed} {outcome(record)}" for record in row.failed]
     silent = [f"seed {record.seed} has no log" for record in row.records if record.seed not in logs]
     return row.label + (f" ({', '.join([*stops, *silent])})" if stops or silent else "")
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from bench.records import Record
 from bench.report import style, tiles
 from bench.report.numerals import plus_minus
+from bench.report.outcomes import outcome
 from bench.report.sections import Row, Section
 
 _MARGIN = 24  # all lengths here are screen pixels, so that an image pixel covers a whole number of them
@@ -149,7 +150,7 @@ def _panel(row: Row, name: str, make: Callable[[Row, Record], Panel]) -> Panel:
 
 def _first(row: Row, name: str) -> Record | None:
     """The first training seed whose sheet can be shown, finished runs before diverged ones."""
-    return next((record for record in [*row.finished, *row.diverged] if tiles.read(record, name)), None)
+    return next((record for record in [*row.finished, *row.failed] if tiles.read(record, name)), None)
 
 
 def _having(section: Section, name: str) -> list[Row]:
@@ -161,7 +162,7 @@ def _why(row: Row) -> str:
 
 
 def _title(row: Row, record: Record) -> str:
-    return f"{row.label}, seed {record.seed}" + ("" if record.finished else f", diverged at update {record.stopped_at}")
+    return f"{row.label}, seed {record.seed}" + ("" if record.finished else f", {outcome(record)}")
 
 
 def _value(row: Row, name: str, label: str = "") -> str:
