@@ -80,7 +80,6 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     models = tuple(arguments.models or profile.models)
     from bench import grid, registry, report  # here, so that --help and bad arguments are answered at once
     from bench.features.cache import cache_folder
-    from bench.locks import reporting
 
     overrides = parse_overrides(arguments.set, [*SECTIONS, *(registry.label(m) for m in (*MODELS, *models))])
     if arguments.image_size is not None:
@@ -105,8 +104,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             progress=not arguments.quiet,
         )
     )
-    with reporting(out):
-        report.build(out)
+    report.build(out)
     print((out / "table.md").read_text(encoding="utf-8"))
     print(f"tables, plots and records: {out}")
     return 0 if all(status == "finished" for status in statuses) else 1

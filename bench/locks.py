@@ -14,6 +14,7 @@ from bench.records import folder_name
 
 LOCKS = ".locks"  # in the results folder
 REPORT = "report"
+CELLS = "cells"
 
 
 def cell_lock(out: Path, dataset: str, model: str, seed: int) -> FileLock:
@@ -65,18 +66,18 @@ def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
 def reporting(out: Path) -> Iterator[None]:
     """Hold the lock of the tables, plots and page of `out`, waiting for it as long as it takes."""
     lock = report_lock(out)
-    folder = Path(lock.lock_file).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock:
-            for path in out.rglob("*"):
-                if path.is_dir() and "cells" not in path.relative_to(out).parts:
-                    sweep(path)
-            sweep(out)
-            yield
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # where no other lock is in it
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with lock:
+        _sweep_report(out)
+        yield
+
+
+def _sweep_report(folder: Path) -> None:
+    """Sweep a results folder but for what other locks cover: its cells, and results folders within it."""
+    sweep(folder)
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != CELLS and not (path / CELLS).is_dir():
+            _sweep_report(path)
 
 
 def sweep(folder: Path) -> None:

@@ -46,14 +46,15 @@ def test_a_lock_is_free_when_its_owner_was_killed(tmp_path):
 
 def test_one_report_at_a_time_and_without_what_a_killed_one_left(tmp_path):
     left = [tmp_path / "plots" / "digits" / ".samples.png.1.tmp", tmp_path / ".table.md.1.tmp"]
-    others = tmp_path / "cells" / "digits" / ".record.json.1.tmp"  # under another lock
-    for path in (*left, others):
+    others = [tmp_path / "cells" / "digits" / ".record.json.1.tmp", tmp_path / "main" / ".table.md.1.tmp"]
+    (tmp_path / "main" / "cells").mkdir(parents=True)  # both under other locks
+    for path in (*left, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     with reporting(tmp_path):
         assert not taken(report_lock(tmp_path))
         assert not any(path.exists() for path in left)
-        assert others.exists()
+        assert all(path.exists() for path in others)
     assert taken(report_lock(tmp_path))
 
 

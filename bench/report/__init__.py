@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.locks import reporting
 from bench.records import read_all
 
 
@@ -22,9 +23,10 @@ def build(root: Path) -> list[Path]:
         raise UserError(
             f"no results folder {root}: check the path, or make one with python -m bench.compare --out {root}"
         )
-    records = read_all(root)
-    if not records:
+    if not read_all(root):  # all of them can be read, then: nothing is written where one cannot
         raise UserError(f"no records under {root / 'cells'}: make some with python -m bench.compare --out {root}")
-    parts = sections.split(records, outcomes.absent(root, records))
-    drawn = plots.write(root, parts)
-    return [*csvs.write(root, parts), *tables.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]
+    with reporting(root):  # what is read under the lock is the newest, whoever else writes this report
+        records = read_all(root)
+        parts = sections.split(records, outcomes.absent(root, records))
+        drawn = plots.write(root, parts)
+        return [*csvs.write(root, parts), *tables.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]

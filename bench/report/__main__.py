@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from bench import report
 from bench.errors import UserError
-from bench.locks import reporting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", metavar="RESULTS", type=Path, help="a folder that python -m bench.compare wrote")
     root = parser.parse_args(arguments).results
     try:
-        with reporting(root) if root.is_dir() else nullcontext():
-            written = report.build(root)
+        written = report.build(root)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
