@@ -16,7 +16,7 @@ from bench.data import DataConfig, ImageData
 from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator
 from bench.locks import cell_lock, released, taken
-from bench.records import RECORD_NAME, cell_folder, first_difference, read, read_all
+from bench.records import RECORD_NAME, Record, cell_folder, first_difference, read, read_all
 from bench.settings import Profile, Sections, build
 from bench.status import CellStatus, read_status, write_status
 from bench.training import TrainingConfig
@@ -123,7 +123,8 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
     cells = plan(request)
     space.refuse_unwritable(request.out)
     extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
-    _refuse_conflicts(cells, request.out, extractor.label)
+    records = read_all(request.out)
+    _refuse_conflicts(cells, records, request.out, extractor.label)
     kept = most = 0  # bytes on the disk
     for cell in cells:
         key = _key(cell, request)
@@ -147,7 +148,7 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
             )
         if cell.seed == request.seeds[0]:
             images = evaluators[key].data
-            _refuse_other_images(request.out, images)
+            _refuse_other_images(records, request.out, images)
             trainer = new_trainer(cell, images.image_shape, torch.device("cpu"))
             missing = sum(not done(one) for one in cells if (one.source, one.model) == (cell.source, cell.model))
             kept += missing * space.when_done(trainer)
@@ -221,9 +222,9 @@ def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     )
 
 
-def _refuse_conflicts(cells: list[Cell], out: Path, extractor: str) -> None:
+def _refuse_conflicts(cells: list[Cell], records: list[Record], out: Path, extractor: str) -> None:
     """One folder, one protocol: a data set's records share its settings, a model's records the model's."""
-    for record in read_all(out):
+    for record in records:
         for cell in cells:
             if cell.dataset != record.dataset:
                 continue
@@ -240,8 +241,8 @@ def _refuse_conflicts(cells: list[Cell], out: Path, extractor: str) -> None:
                 )
 
 
-def _refuse_other_images(out: Path, images: ImageData) -> None:
-    for record in read_all(out):
+def _refuse_other_images(records: list[Record], out: Path, images: ImageData) -> None:
+    for record in records:
         if record.dataset == images.name and record.data["data"]["content_hash"] != images.content_hash:
             raise UserError(
                 f"{out} holds records of other images called {images.name!r}: choose another --out, "

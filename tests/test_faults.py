@@ -15,7 +15,7 @@ from bench.checkpoint import load_checkpoint
 from bench.records import read_all
 from bench.run_state import CHECKPOINT, PREVIOUS
 from bench.status import read_status
-from tests.faults.processes import PROJECTION, SMOKE, finish, fork, last_line, wait_until
+from tests.faults.processes import PROJECTION, SMOKE, finish, finished, fork, last_line, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 
 ONE = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", "ebm.updates=40"]
@@ -34,10 +34,7 @@ def _cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The cell, never interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    status, said = finish([*ONE, "--out", folder / "out"], folder / "log")
-    assert status == 0, said
-    return folder / "out"
+    return finished(ONE, tmp_path_factory.mktemp("whole"))
 
 
 def stop(arguments, out, log, number, come):

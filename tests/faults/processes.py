@@ -69,6 +69,13 @@ def finish(arguments: Sequence[str], log: Path, *, report: bool = False) -> tupl
     return process.exitcode, log.read_bytes()[before:].decode()
 
 
+def finished(arguments: Sequence[str], folder: Path) -> Path:
+    """The results of a run that nothing happens to."""
+    status, said = finish([*arguments, "--out", str(folder / "out")], folder / "log")
+    assert status == 0, said
+    return folder / "out"
+
+
 def _child(arguments: list[str], log: Path, report: bool, environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)

@@ -14,7 +14,7 @@ from PIL import Image
 from bench.checkpoint import load_checkpoint
 from bench.records import read
 from bench.status import read_status
-from tests.faults.processes import PROJECTION, SMOKE, finish, last_line, run, start, wait_until
+from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, run, start, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 
 UPDATES = 300
@@ -46,10 +46,7 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    status, said = finish([*LONG, "--out", folder / "out"], folder / "log")
-    assert status == 0, said
-    return folder / "out"
+    return finished(LONG, tmp_path_factory.mktemp("whole"))
 
 
 def fill(folder):

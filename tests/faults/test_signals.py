@@ -11,7 +11,7 @@ import pytest
 from bench.checkpoint import load_checkpoint
 from bench.run_state import CHECKPOINT
 from bench.status import read_status
-from tests.faults.processes import PROJECTION, SMOKE, finish, last_line, start, wait_until
+from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, start, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 
 UPDATES = 400  # some seconds
@@ -21,10 +21,7 @@ LONG = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", f"ebm.updates={UPDATES}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    status, said = finish([*LONG, "--out", folder / "out"], folder / "log")
-    assert status == 0, said
-    return folder / "out"
+    return finished(LONG, tmp_path_factory.mktemp("whole"))
 
 
 def until(state, process, out):
