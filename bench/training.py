@@ -124,9 +124,11 @@ def train(
                         raise DivergedError(f"{error}, in the sample grid at update {run.done}") from None
                     save()
                 due = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
-                if saved < run.done and (due or run.done == updates or signal.noted):
+                leave = signal.noted  # asked once: one that comes after this has its update saved before it counts
+                if saved < run.done and (due or run.done == updates or leave):
                     save()
-                signal.check()
+                if leave:
+                    signal.check()
     except DivergedError as error:
         run.write_log(folder)
         return TrainingResult(run.done, run.seconds, run.last, "diverged", str(error))

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from bench import signals
+from bench.checkpoint import load_checkpoint
 from bench.commandline import outcome
 from bench.run_state import CHECKPOINT
 from bench.training import TrainingConfig, train
@@ -74,3 +75,20 @@ def test_training_finishes_its_update_saves_and_goes_on_later(tmp_path):
     resumed = trainer("ebm", updates=6)
     train(resumed, DATA, seed=0, folder=tmp_path / "cut", config=config, progress=False)
     assert (weights(resumed) == weights(whole)).all()
+
+
+def test_a_signal_between_looking_and_leaving_is_saved_too(tmp_path, monkeypatch):
+    """It comes just after the training has looked for one: the next update is finished and saved as well."""
+    looks = []
+
+    def noted(self):
+        looks.append(signals._State.noted is not None)
+        if len(looks) == 3:
+            send(signal.SIGTERM)
+        return looks[-1]
+
+    monkeypatch.setattr(signals.Deferred, "noted", property(noted))
+    folder, config = tmp_path / "cut", TrainingConfig(grids=0)
+    with signals.handled(), pytest.raises(signals.Interrupted):
+        train(trainer("ebm", updates=6), DATA, seed=0, folder=folder, config=config, progress=False)
+    assert load_checkpoint(folder / CHECKPOINT)[1]["done"] == 4
