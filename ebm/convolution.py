@@ -21,6 +21,10 @@ FEW_CHANNELS = 4  # of an image: vectors of a gradient with so few channels are 
 class Convolution(Protocol):
     """A layer of one net, prepared for one chain. `backward` belongs to the latest `forward`."""
 
+    def activate(self, leak: float) -> bool:
+        """Whether `forward` ends with LeakyReLU of that slope from now on; `backward` stays as it is."""
+        ...
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) channels-last -> (n, C', H', W') channels-last, a tensor of its own."""
         ...
@@ -33,74 +37,35 @@ class Convolution(Protocol):
 def prepare(weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int) -> Convolution:
     """The fastest known form for square kernels (C', C, k, k) on inputs of `side`, by device and shape."""
     out = (side + 2 * padding - weight.shape[-1]) // stride + 1
+    if stride == 1 and weight.shape[1] <= FEW_CHANNELS and side % 2 == 0:
+        return ImageConvolution(weight, bias, padding=padding, side=side)
     if weight.device.type == "cpu" and weight.dtype == torch.float32:
         large = weight.numel() * weight.element_size() >= LARGE_WEIGHTS and out * out <= FEW_PIXELS
         if large and stride == 2 and weight.shape[-1] == 4:
             return MatrixConvolution(weight, bias, padding=padding)
-        if weight.shape[1] > FEW_CHANNELS and PrepackedConvolution.available():
-            return PrepackedConvolution(weight, bias, stride=stride, padding=padding, side=side)
-    if stride == 1 and weight.shape[1] <= FEW_CHANNELS and side % 2 == 0:
-        return ImageConvolution(weight, bias, padding=padding)
+    if Prepacked.takes(weight):
+        return PrepackedConvolution(weight, bias, stride=stride, padding=padding, side=side)
     return LibraryConvolution(weight, bias, stride=stride, padding=padding)
 
 
-class LibraryConvolution:
-    """The convolution library's own forward and backward."""
+class Library:
+    """The convolution library's `conv2d`, forward alone."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int):
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         self.bias, self.stride, self.padding = bias, [stride] * 2, [padding] * 2
 
+    def activate(self, leak: float) -> bool:
+        return False
+
     def forward(self, x: Tensor) -> Tensor:
-        self.input = x  # only its shape is read
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
-    def backward(self, g: Tensor) -> Tensor:
-        return input_gradient(g, self.input, self.weight, self.stride, self.padding)
 
+class Prepacked:
+    """oneDNN's convolution with weights in the library's own layout, forward alone: `conv2d` rearranges them each time.
 
-def input_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
-    """The library's gradient of a convolution with respect to its input `x`."""
-    return torch.ops.aten.convolution_backward(
-        g, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, False, False]
-    )[0]
-
-
-class ImageConvolution(LibraryConvolution):
-    """The layer that reads the image, stride 1: its gradient is computed for blocks of 2 x 2 pixels at once.
-
-    A gradient of 1 or 3 channels leaves most of a 16-wide vector empty. Four neighbouring pixels share most of what
-    they read, so one convolution of stride 2 with a kernel grown by one row and column gives all four: 4 C channels,
-    which are then put in their places. Same products, twice the speed.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int):
-        super().__init__(weight, bias, stride=1, padding=padding)
-        _, c, k, _ = weight.shape
-        turned = weight.flip(2, 3).transpose(0, 1)  # (C, C', k, k): the gradient is a correlation with it
-        block = weight.new_zeros(2, 2, c, weight.shape[0], k + 1, k + 1)
-        for i in range(2):
-            for j in range(2):
-                block[i, j, :, :, i : i + k, j : j + k] = turned
-        self.block = block.view(4 * c, -1, k + 1, k + 1).contiguous(memory_format=torch.channels_last)
-        # gradient pixels that lie outside the image where the padding exceeds k - 1 are cut off afterwards
-        self.cut = max(0, padding - (k - 1))
-        self.outer = max(0, k - 1 - padding)
-
-    def backward(self, g: Tensor) -> Tensor:
-        n, c, height, width = self.input.shape
-        made = F.conv2d(g, self.block, None, 2, self.outer).permute(0, 2, 3, 1)
-        rows, columns = made.shape[1:3]
-        made = made.reshape(n, rows, columns, 2, 2, c).transpose(2, 3).reshape(n, 2 * rows, 2 * columns, c)
-        made = made[:, self.cut : self.cut + height, self.cut : self.cut + width]
-        return made.permute(0, 3, 1, 2)
-
-
-class PrepackedConvolution:
-    """oneDNN's convolutions with weights in the library's own layout: `conv2d` rearranges them in every call.
-
-    The gradient with respect to the input is the transposed convolution. These operators are what torch's compiler
-    emits; they are not public, so a build without them takes `LibraryConvolution`.
+    These operators are what torch's compiler emits; they are not public, so a build without them takes `Library`.
     """
 
     @staticmethod
@@ -114,33 +79,114 @@ class PrepackedConvolution:
             )
         )
 
+    @staticmethod
+    def takes(weight: Tensor) -> bool:
+        return weight.device.type == "cpu" and weight.dtype == torch.float32 and Prepacked.available()
+
     def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int):
-        out, into = weight.shape[:2]
-        below = (side + 2 * padding - weight.shape[-1]) // stride + 1
         self.bias, self.stride, self.padding = bias, [stride] * 2, [padding] * 2
         self.activation: tuple[str, list[float]] = ("none", [])
-        geometry = (self.padding, self.stride, [1, 1], 1)
         self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
-            weight.to_mkldnn(), *geometry, [TYPICAL_BATCH, into, side, side]
-        )
-        self.extra = [side - ((below - 1) * stride - 2 * padding + weight.shape[-1])] * 2  # rows that no window reached
-        self.transposed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
-            weight.contiguous(), self.padding, self.extra, self.stride, [1, 1], 1, [TYPICAL_BATCH, out, below, below]
+            weight.contiguous().to_mkldnn(),
+            self.padding,
+            self.stride,
+            [1, 1],
+            1,
+            [TYPICAL_BATCH, weight.shape[1], side, side],
         )
 
-    def activate(self, leak: float) -> None:
-        """Make `forward` end with LeakyReLU of that slope, in the same pass over memory; `backward` stays as it is."""
+    def activate(self, leak: float) -> bool:
+        """In the same pass over memory."""
         self.activation = ("leaky_relu", [leak])
+        return True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, *self.activation, ""
         )
 
+
+class LibraryConvolution(Library):
+    """The convolution library's own forward and backward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.input = x  # only its shape is read
+        return super().forward(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return torch.ops.aten.convolution_backward(
+            g,
+            self.input,
+            self.weight,
+            None,
+            self.stride,
+            self.padding,
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [True, False, False],
+        )[0]
+
+
+class PrepackedConvolution(Prepacked):
+    """Prepacked forward and backward: the gradient with respect to the input is the transposed convolution."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int):
+        super().__init__(weight, bias, stride=stride, padding=padding, side=side)
+        below = (side + 2 * padding - weight.shape[-1]) // stride + 1
+        self.extra = [side - ((below - 1) * stride - 2 * padding + weight.shape[-1])] * 2  # rows that no window reached
+        batch = [TYPICAL_BATCH, weight.shape[0], below, below]
+        self.transposed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+            weight.contiguous(), self.padding, self.extra, self.stride, [1, 1], 1, batch
+        )
+
     def backward(self, g: Tensor) -> Tensor:
         return torch.ops.mkldnn._convolution_transpose_pointwise(
             g, self.transposed, None, self.padding, self.extra, self.stride, [1, 1], 1, "none", [], ""
         )
+
+
+class ImageConvolution:
+    """The layer that reads the image, stride 1, even sides: its gradient is computed for 2 x 2 pixels at once.
+
+    A gradient of 1 or 3 channels leaves most of a 16-wide vector empty. Four neighbouring pixels share most of what
+    they read, so one convolution of stride 2 with a kernel grown by one row and column gives all four: 4 C channels,
+    which are then put in their places. Same products, twice the speed.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, side: int):
+        _, c, k, _ = weight.shape
+        self.channels, self.side = c, side
+        turned = weight.flip(2, 3).transpose(0, 1)  # (C, C', k, k): the gradient is a correlation with it
+        block = weight.new_zeros(2, 2, c, weight.shape[0], k + 1, k + 1)
+        for i in range(2):
+            for j in range(2):
+                block[i, j, :, :, i : i + k, j : j + k] = turned
+        block = block.view(4 * c, -1, k + 1, k + 1)
+        # gradient pixels that lie outside the image where the padding exceeds k - 1 are cut off afterwards
+        self.cut = max(0, padding - (k - 1))
+        outer, below = max(0, k - 1 - padding), side + 2 * padding - k + 1
+        if Prepacked.takes(weight):
+            self.ahead: Library | Prepacked = Prepacked(weight, bias, stride=1, padding=padding, side=side)
+            self.blocks: Library | Prepacked = Prepacked(block, None, stride=2, padding=outer, side=below)
+        else:
+            self.ahead = Library(weight, bias, stride=1, padding=padding)
+            self.blocks = Library(block, None, stride=2, padding=outer)
+
+    def activate(self, leak: float) -> bool:
+        return self.ahead.activate(leak)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ahead.forward(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        made = self.blocks.forward(g).permute(0, 2, 3, 1)
+        n, rows, columns, _ = made.shape
+        made = made.reshape(n, rows, columns, 2, 2, self.channels).transpose(2, 3)
+        made = made.reshape(n, 2 * rows, 2 * columns, self.channels)
+        inside = slice(self.cut, self.cut + self.side)
+        return made[:, inside, inside].permute(0, 3, 1, 2)
 
 
 class MatrixConvolution:
@@ -155,6 +201,9 @@ class MatrixConvolution:
         self.matrix = weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1).contiguous()
         self.bias = bias if bias is not None else weight.new_zeros(self.out_channels)
         self.padding = padding
+
+    def activate(self, leak: float) -> bool:
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
         p, k, c = self.padding, self.kernel, self.channels

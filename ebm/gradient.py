@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ebm.convolution import Convolution, PrepackedConvolution, prepare
+from ebm.convolution import Convolution, prepare
 from ebm.energy import LEAK, EnergyNet, ResidualBlock, pooled_kernel
 from ebm.reference import energy_gradient
 
@@ -52,7 +52,7 @@ def frozen(energy: object) -> Iterator[None]:
 
 
 class Layer(Protocol):
-    """A layer whose `backward` belongs to its latest `forward`; a backward pass may write over what it is given."""
+    """A layer whose `backward` belongs to its latest `forward`, once: it may write over what that one returned."""
 
     def forward(self, x: Tensor) -> Tensor: ...
 
@@ -75,9 +75,10 @@ class NetGradient:
                 layer = Block(module, dtype, side)
                 side //= 2
             else:
-                layer = activation(module, after=self.layers[-1])
+                layer = activation(module, after=layer)
             self.layers.append(layer)
-        self.top = -net.head.weight.detach().to(dtype)  # dE/dh of the last feature map, the same for every image
+        # dE/dh of the last feature map (1, C, 4, 4), the same for every image
+        self.top = -net.head.weight.detach().to(dtype, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -85,9 +86,8 @@ class NetGradient:
         h = x.to(self.dtype)
         for layer in self.layers:
             h = layer.forward(h)
-        top = self.top.expand_as(h).clone(memory_format=torch.channels_last)  # a copy, which may be written over
-        g = self.layers[-1].backward(top)
-        for layer in reversed(self.layers[:-1]):
+        g = self.top.expand_as(h)
+        for layer in reversed(self.layers):
             g = layer.backward(g)
         return g.to(x.dtype)
 
@@ -98,18 +98,17 @@ def convolution(module: nn.Conv2d, dtype: torch.dtype, side: int) -> Convolution
     return prepare(module.weight.detach().to(dtype), bias, stride=stride, padding=padding, side=side)
 
 
-def activation(module: nn.Module, *, after: Layer | None) -> Layer:
+def activation(module: nn.Module, *, after: Convolution | Block | None) -> Layer:
     """The layer of one of `ACTIVATIONS`; `after` is the layer before it, None where others read its output too."""
     if not isinstance(module, nn.LeakyReLU):
         return SmoothActivation(module)
-    if isinstance(after, PrepackedConvolution):
-        after.activate(LEAK)
+    if after is not None and after.activate(LEAK):
         return LeakyReLU(lambda x, _: x)
     return LeakyReLU(F.leaky_relu if after is None else F.leaky_relu_)
 
 
 class LeakyReLU:
-    """In place on the way back: the slope is read off the output's sign."""
+    """The slope is read off the output's sign, and the gradient written in its place: `g` may be an expanded view."""
 
     def __init__(self, apply: Callable[[Tensor, float], Tensor]):
         self.apply = apply
@@ -119,7 +118,7 @@ class LeakyReLU:
         return self.output
 
     def backward(self, g: Tensor) -> Tensor:
-        return aten.leaky_relu_backward.grad_input(g, self.output, LEAK, True, grad_input=g)
+        return aten.leaky_relu_backward.grad_input(g, self.output, LEAK, True, grad_input=self.output)
 
 
 BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {
@@ -153,6 +152,9 @@ class Block:
         kernel, bias = pooled_kernel(block.conv2.weight).detach().to(dtype), block.conv2.bias.detach().to(dtype)
         self.conv2 = prepare(kernel, bias, stride=2, padding=1, side=side)
         self.skip = prepare(block.skip.weight.detach().to(dtype), None, stride=1, padding=0, side=side // 2)
+
+    def activate(self, leak: float) -> bool:
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.skip.forward(F.avg_pool2d(x, 2))

@@ -66,16 +66,18 @@ def run(
     """The chain itself; nothing in it waits for a GPU."""
     gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype)
     x = x.detach().clone(memory_format=torch.channels_last)
-    noise = torch.empty_like(x)
+    noise = None if generator is None else torch.empty_like(x)
     for k in range(settings.steps):
         gradient = gradient_of(x)
         if norms is not None:
             norms[k] = gradient.permute(0, 2, 3, 1).flatten(1).norm(dim=1).mean()  # rows as they lie in memory
         if observe is not None:
             observe(k, x, gradient)
+        if noise is not None:
+            draw_normal_(noise, generator)  # before both updates of x, which then stays in the cache between them
         x.sub_(gradient, alpha=settings.step_size)
-        if generator is not None:
-            x.add_(draw_normal_(noise, generator), alpha=settings.noise_std)
+        if noise is not None:
+            x.add_(noise, alpha=settings.noise_std)
     return x
 
 

@@ -16,6 +16,7 @@ from ebm.convolution import (
     ImageConvolution,
     LibraryConvolution,
     MatrixConvolution,
+    Prepacked,
     PrepackedConvolution,
     prepare,
 )
@@ -102,7 +103,7 @@ def test_gradient_of_a_batch_is_that_of_its_images(kind):
 def test_image_convolution_equals_the_library_s(kernel, padding, side):
     """All paddings, those beyond the kernel's reach included (28 pixels grown to 32 have 3)."""
     weight = torch.randn(6, 3, kernel, kernel, generator=seeded("w"))
-    same_convolution(ImageConvolution(weight, None, padding=padding), weight, None, 1, padding, side)
+    same_convolution(ImageConvolution(weight, None, padding=padding, side=side), weight, None, 1, padding, side)
 
 
 @pytest.mark.parametrize(("side", "padding"), [(8, 1), (16, 1), (6, 0)])
@@ -111,7 +112,7 @@ def test_matrix_convolution_equals_the_library_s(side, padding):
     same_convolution(MatrixConvolution(weight, bias, padding=padding), weight, bias, 2, padding, side)
 
 
-@pytest.mark.skipif(not PrepackedConvolution.available(), reason="torch without oneDNN's prepacked operators")
+@pytest.mark.skipif(not Prepacked.available(), reason="torch without oneDNN's prepacked operators")
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "side"), [(4, 2, 1, 8), (3, 1, 1, 8), (1, 1, 0, 5), (3, 2, 1, 8)]
 )
@@ -133,12 +134,12 @@ def same_convolution(layer, weight, bias, stride, padding, side):
 def test_forms_are_chosen_by_shape():
     large = torch.zeros(LARGE_WEIGHTS // 4 // 16 // 128, 128, 4, 4)
     assert isinstance(prepare(large, None, stride=2, padding=1, side=8), MatrixConvolution)
-    usual = PrepackedConvolution if PrepackedConvolution.available() else LibraryConvolution
+    usual = PrepackedConvolution if Prepacked.available() else LibraryConvolution
     assert isinstance(prepare(large, None, stride=2, padding=1, side=16), usual)
     assert isinstance(prepare(large[1:], None, stride=2, padding=1, side=8), usual)
     assert isinstance(prepare(large.bfloat16(), None, stride=2, padding=1, side=8), LibraryConvolution)
     assert isinstance(prepare(torch.zeros(8, 3, 3, 3), None, stride=1, padding=1, side=8), ImageConvolution)
-    assert isinstance(prepare(torch.zeros(8, 3, 3, 3), None, stride=1, padding=1, side=7), LibraryConvolution)
+    assert isinstance(prepare(torch.zeros(8, 3, 3, 3), None, stride=1, padding=1, side=7), usual)
 
 
 def test_pooled_kernel_is_convolution_then_pooling():
