@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.nets import downward, upward
-from bench.inversion import Inverted, invert
-from bench.model import GenerativeModel, ModelConfig, Observer, require
+from bench.inversion import Inverted, InvertingModel, invert
+from bench.model import ModelConfig, Observer, require
 from bench.priors import draw_uniform, mix_uniform
 from bench.seeds import seeded_init
 
@@ -37,10 +37,8 @@ class DCGANConfig(ModelConfig):
         return replace(self, lr=self.lr / 2)
 
 
-class DCGAN(GenerativeModel):
+class DCGAN(InvertingModel):
     """The generator alone. Latents (n, latent), uniform on [-1, 1)."""
-
-    reconstructs_by_inversion = True
 
     def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, inversion_lr: float):
         super().__init__()
@@ -58,16 +56,11 @@ class DCGAN(GenerativeModel):
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mix_uniform(a, b, t)
 
-    def reconstruct(
+    def invert(
         self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Tensor:
+    ) -> Inverted:
         """Adam on ||x - G(z)||^2 from a draw of the prior, kept in its support: the best of `budget` decodes."""
-        return self._invert(images, budget, generator, observe).images
 
-    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        return self._invert(images, budget, generator, None).latents
-
-    def _invert(self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None) -> Inverted:
         def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 z = z.detach().requires_grad_()

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.records import write_json
 
 if TYPE_CHECKING:
     from bench.cell import Cell
 
 ATTEMPTS = "attempts.json"  # in the folder of a cell that has no record yet
+LARGEST = 1 << 20  # bytes; a longer file is damaged
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,33 @@ def changes(cell: Cell, times: int) -> str:
 def read(folder: Path) -> list[Attempt]:
     """The attempts so far at the cell in `folder`. UserError for a damaged file."""
     path = folder / ATTEMPTS
-    if not path.exists():
-        return []
     try:
-        found = [Attempt(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        with open(path, "rb") as file:
+            return parse(file.read(LARGEST + 1), path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _damaged(path, error.strerror or error) from None
+
+
+def parse(content: bytes, path: Path) -> list[Attempt]:
+    """The attempts that the file `content` holds; `path` is for messages. UserError for anything else."""
+    try:
+        if len(content) > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        found = [Attempt(**one) for one in json.loads(content.decode("utf-8"))]
         if not all(
-            (type(one.message), type(one.updates), type(one.config)) == (str, int, dict) and one.updates >= 0
+            (type(one.message), type(one.updates), type(one.config)) == (str, int, dict) and 0 <= one.updates < 2**63
             for one in found
         ):
             raise ValueError("a field has the wrong type")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete the folder {folder} and run the cell again") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from None
     return found
+
+
+def _damaged(path: Path, what: object) -> UserError:
+    return UserError(f"{path} is damaged ({one_line(what)}): delete the folder {path.parent} and run the cell again")
 
 
 def write(folder: Path, attempts: list[Attempt]) -> None:

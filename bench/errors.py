@@ -1,4 +1,4 @@
-"""The two ways a run can end badly: a mistake that the user can mend, and numbers that cannot be used."""
+"""The two ways a run can end badly: a mistake that the user can mend, and numbers that cannot be used; their words."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ class DivergedError(ValueError):
 
 class NotFiniteError(DivergedError):
     """Images or scalars that are not finite."""
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """`text` for a message: no line breaks, nothing that would steer a terminal, no longer than `limit`."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -157,14 +157,17 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
     return cells
 
 
-def run(request: Request, evaluators: Evaluators | None = None) -> list[str]:
-    """Run every cell that has no record yet; the status of all cells in order, of `records_schema.STATUSES`.
+def run(request: Request) -> list[str]:
+    """`prepare` and `complete`: the status of all cells in order, of `records_schema.STATUSES`."""
+    evaluators: Evaluators = {}
+    return complete(request, prepare(request, evaluators), evaluators)
 
-    Everything that can be refused is refused before the first training, with nothing written. Several processes may
-    run one grid: each takes the cells that no other one works on.
+
+def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> list[str]:
+    """Run every cell of `prepare` that has no record yet; the status of all cells in order.
+
+    Several processes may run one grid: each takes the cells that no other one works on.
     """
-    evaluators = {} if evaluators is None else evaluators
-    cells = prepare(request, evaluators)
     for cell in cells:
         lock = cell_lock(request.out, cell.dataset, cell.model, cell.seed)
         if taken(lock):  # else another process tells of it

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.errors import NotFiniteError
-from bench.model import Observer
+from bench.model import GenerativeModel, Observer
 
 
 class Inverted(NamedTuple):
@@ -54,3 +54,23 @@ def invert(
     if not torch.isfinite(least).all():
         raise NotFiniteError("latent inversion met nothing but decodes that are not finite")
     return Inverted(best, best_z)
+
+
+class InvertingModel(GenerativeModel):
+    """A model that finds latents of images by inversion; it defines `invert`, and has what follows from it."""
+
+    reconstructs_by_inversion = True
+
+    def invert(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Inverted:
+        """The best of `budget` decodes for each of `images` (n, C, H, W) in [-1, 1], from a draw of the prior."""
+        raise NotImplementedError
+
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
+        return self.invert(images, budget, generator, observe).images
+
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
+        return self.invert(images, budget, generator).latents

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 SCHEMA = 3
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
@@ -148,9 +148,7 @@ def check_schema(path: Path, record: Any) -> None:
 
 def damaged(path: Path, what: str) -> NoReturn:
     """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(what.split()))
-    shown = line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
-    raise UserError(f"{path}: {shown}; delete the folder {Path(path).parent} and run the cell again")
+    raise UserError(f"{path}: {one_line(what, LONGEST)}; delete the folder {Path(path).parent} and run the cell again")
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from bench.errors import one_line
+
 _ENTRY = "sealed"
 _BLANK = b"0" * 64  # stands for the checksum while it is computed
 _START = b'{"__metadata__":{"%s":"{\\"sha256\\":\\"' % _ENTRY.encode()  # of the header, which follows its own length
@@ -45,8 +47,7 @@ def unseal(content: bytes) -> tuple[dict[str, Tensor], Any]:
         note = json.loads(header["__metadata__"][_ENTRY])["note"]
         return safetensors.torch.load(content), note
     except (SafetensorError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
-        reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split())[:200])
-        raise DamagedError(f"{type(error).__name__}: {reason}") from error
+        raise DamagedError(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 def _digest(content: bytes | bytearray) -> bytes:

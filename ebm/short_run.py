@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import NotFiniteError
-from bench.inversion import Inverted, invert
-from bench.model import GenerativeModel, Observer
+from bench.inversion import Inverted, InvertingModel, invert
+from bench.model import Observer
 from bench.priors import draw_uniform, mix_uniform
 from ebm.diagnostics import LONG_CHAINS, chain_curves, long_curves, moment_mismatch, residual_curves
 from ebm.energy import EnergyNet
@@ -24,10 +24,9 @@ from ebm.gradient import frozen
 from ebm.langevin import ChainSettings, langevin
 
 
-class ShortRunEBM(GenerativeModel):
+class ShortRunEBM(InvertingModel):
     """An energy net and the short-run chain that samples it. A latent is the chain's start, an image-shaped draw."""
 
-    reconstructs_by_inversion = True
     unlikelihood_name = "energy"
 
     def __init__(
@@ -81,16 +80,11 @@ class ShortRunEBM(GenerativeModel):
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         return mix_uniform(a, b, t)
 
-    def reconstruct(
+    def invert(
         self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Tensor:
+    ) -> Inverted:
         """Gradient descent on ||x - M(z)||^2 from a draw of the prior, the best of `budget` decodes."""
-        return self._invert(images, budget, generator, observe).images
 
-    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        return self._invert(images, budget, generator, None).latents
-
-    def _invert(self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None) -> Inverted:
         def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
             if self.energy.piecewise_linear:
                 end = self.chain(z)  # E'' = 0 almost everywhere, so dM/dz = I

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.records import SCHEMA, cell_folder, write_record
+from bench.records import SCHEMA, Record, cell_folder, write_record
+from bench.report.outcomes import Absent
+from bench.report.sections import Section, split
 from tests import fabricate_scores as scores
 
 PAIR = ("generated", "nearest in training")
@@ -191,3 +193,13 @@ def decided(model: str, seeds: int = 3, **settings: Any) -> list[dict[str, Any]]
     """Records of one model whose seeds barely differ: an EBM far ahead of every other model in KID and FD."""
     kid = {"ebm": 0.01, "vae": 0.03}.get(model, 0.05)
     return [record("digits", model, seed, kid=kid * (1 + 0.001 * seed), **settings) for seed in range(seeds)]
+
+
+def sections_of(*records: dict[str, Any], absent: tuple[Absent, ...] = ()) -> list[Section]:
+    """The sections of these records, read from nowhere."""
+    return split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)], absent)
+
+
+def section_of(*records: dict[str, Any]) -> Section:
+    (section,) = sections_of(*records)
+    return section

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import re
-import struct
-import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.records import Record, read_all
-from bench.report import embed, figures, page
+from bench.records import read_all
+from bench.report import figures, page
 from bench.report.outcomes import absent
 from bench.report.parts import Block, Entry, Table, leading_number
 from bench.report.sections import Section, split
-from bench.report.summary import verdict
 from tests import fabricate
+from tests.fabricate import section_of
 
 HOSTILE = [
     "</script><script>window.hacked=1</script>",
@@ -58,11 +55,6 @@ class Parsed(HTMLParser):
 
     def attributes(self, name: str) -> list[str]:
         return [value or "" for _, found in self.elements for key, value in found.items() if key == name]
-
-
-def section_of(*records: dict) -> Section:
-    (section,) = split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)])
-    return section
 
 
 def plot(root: Path, section: Section, name: str = "samples.png") -> Path:
@@ -264,123 +256,3 @@ def test_the_number_that_a_text_is(text, number):
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="a row of 1 entries, but 2 columns"):
         Table("t", ("a", "b"), (("1",),))
-
-
-def decoded(source: str) -> np.ndarray:
-    kind, content = source.split(",", 1)
-    assert kind == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
-
-
-def test_a_picture_is_embedded_without_loss_and_a_huge_one_smaller(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 45, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = embed.picture(tmp_path / "a.png")
-    assert (found.width, found.height) == (30, 20)
-    assert np.array_equal(decoded(found.source), pixels)
-    Image.new("L", (4800, 300), 200).save(tmp_path / "wide.png")
-    found = embed.picture(tmp_path / "wide.png")
-    assert (found.width, found.height) == (3200, 200)
-    assert decoded(found.source).shape == (150, 2400, 3)
-
-
-def test_noise_that_does_not_compress_is_embedded_with_loss(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "noise.png")
-    assert len(embed.picture(tmp_path / "noise.png").source) < 0.6 * (tmp_path / "noise.png").stat().st_size
-
-
-def test_what_is_no_picture_is_none(tmp_path):
-    assert embed.picture(tmp_path / "absent.png") is None
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
-    assert embed.picture(tmp_path / "bad.png") is None
-    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (tmp_path / "bomb.png").write_bytes(bomb)
-    assert embed.picture(tmp_path / "bomb.png") is None
-    Image.new("L", (64, 64)).save(tmp_path / "cut.png")
-    whole = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    assert embed.picture(tmp_path / "cut.png") is None
-
-
-# --- in plain words ---
-
-KID = "KID(efficientnet-lite0)"
-
-
-def words_of(*records: dict) -> tuple[str, str]:
-    found = verdict(section_of(*records))
-    return found.headline, "\n".join(found.points)
-
-
-def decided(*models: str) -> list[dict]:
-    return [one for model in models for one in fabricate.decided(model)]
-
-
-def test_a_winner_is_named_with_test_and_certainty():
-    headline, points = words_of(*decided("ebm", "vae", "dcgan"))
-    assert headline == f"ebm is better than every other model in the lead score, {KID}."
-    assert f"{KID} (lower is better): ebm 0.010010 ± 0.000025; vae 0.030030 ± 0.000075; dcgan 0.05005" in points
-    assert re.search(
-        r"chance hardly explains its lead over vae \(p [<=] 0\.00\d+\) and dcgan \(p [<=] 0\.00\d+\)", points
-    )
-    assert "For scale, real, held out (299 images): " in points
-    assert "dcgan is better than every other model in IS" in points
-    assert "Welch's t-test, Holm-corrected over 42 comparisons" in points
-    assert "at most 5 %" in points
-    assert "Not tested, as there are fewer than two rows: OOD AUROC (uniform noise)." in points
-    assert "network evaluations per sample (dcgan 1, ebm 20, vae 1)" in points
-    assert "100 decodes per image" in points
-    assert "1 decode per image" in points
-    assert "Cells: 9 of 9 finished, in 3 rows of the tables; training seeds 0, 1, 2." in points
-
-
-def test_where_nothing_is_significant_no_winner_is_named():
-    near = [fabricate.record(seed=seed, kid=kid) for seed, kid in enumerate([0.010, 0.012, 0.017])]
-    other = [fabricate.record(model="dcgan", seed=seed, kid=kid) for seed, kid in enumerate([0.011, 0.013, 0.018])]
-    headline, points = words_of(*near, *other)
-    assert headline == f"No winner can be named in the lead score, {KID}."
-    assert "ebm has the best mean, but chance alone could explain its lead over dcgan (p = 1)" in points
-    assert "No winner in KID, FD, " in points
-    assert "That does not show them to be equal" in points
-    assert "is better than every other model" not in points
-
-
-def test_the_p_values_are_those_of_the_tests():
-    from bench import statistics
-    from bench.report.ranking import rank
-
-    section = section_of(*decided("ebm", "vae"))
-    ranking = rank(section)
-    columns = {
-        one["name"]: (
-            one["better"],
-            {row.label: [r.metric(one["name"])["value"] for r in row.records] for row in section.rows},
-        )
-        for one in section.tabulated
-        if one["better"] != "none" and all(record.metric(one["name"]) for record in section.records)
-    }
-    expected = statistics.winners(columns).p_values
-    assert {name: ranking.p_values[name] for name in expected} == expected
-    assert ranking.order["KID"] == ["ebm", "vae"]
-    assert ranking.order["IS"] == ["vae", "ebm"]  # higher is better
-
-
-def test_too_few_seeds_a_lost_winner_and_no_scores_are_said():
-    headline, points = words_of(fabricate.record(), fabricate.record(model="vae", kid=0.5))
-    assert headline == f"No winner can be named in the lead score, {KID}: fewer than three seeds."
-    assert "one training seed, 0, which says nothing of how another would do" in points
-    assert "Certainty" not in points
-    headline, points = words_of(*decided("ebm", "vae"), fabricate.record(seed=3, diverged_at=5))
-    assert "ebm is ahead, but not all of its runs finished" in headline
-    assert "ebm: 3 finished, 1 diverged at update 5" in points
-    lost = [fabricate.record(model="dcgan", seed=seed, diverged_at=5) for seed in range(3)]
-    assert (
-        words_of(*decided("ebm", "vae"), *lost)[0]
-        == f"ebm is better than every other model that has the lead score, {KID}."
-    )
-    headline, points = words_of(fabricate.record(diverged_at=5))
-    assert headline == "No run finished: there are no scores."
-    assert "0 of 1 finished" in points
-    assert words_of(*decided("ebm"))[0].startswith("Only one model has the lead score")

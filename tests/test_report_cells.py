@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Record, cell_folder, read_all
+from bench.records import cell_folder, read_all
 from bench.report import csvs, outcomes, style, tables
 from bench.report.captions import caption
 from bench.report.outcomes import Absent
@@ -15,10 +15,7 @@ from bench.report.ranking import rank
 from bench.report.sections import Section, split
 from bench.status import CellStatus, write_status
 from tests import fabricate
-
-
-def sections_of(*records: dict, absent: tuple[Absent, ...] = ()) -> list[Section]:
-    return split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)], absent)
+from tests.fabricate import sections_of
 
 
 def statuses(section: Section) -> dict[str, str]:

@@ -14,8 +14,9 @@ from PIL import Image
 from bench import report
 from bench.records import SCHEMA, Record, write_record
 from bench.report import bars, sweeps, tiles
-from bench.report.sections import Section, split
+from bench.report.sections import Section
 from tests import fabricate
+from tests.fabricate import section_of
 
 PLOTS = [
     "chain.png",
@@ -165,11 +166,6 @@ def test_files_of_others_are_left_alone(tmp_path):
 
 
 # --- what bars and curves are made of ---
-
-
-def section_of(*records: dict) -> Section:
-    (section,) = split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)])
-    return section
 
 
 def panel_of(section: Section, name: str) -> bars._Panel:

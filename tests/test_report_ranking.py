@@ -7,19 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Record, read_all
+from bench.records import read_all
 from bench.report import csvs, tables
 from bench.report.blocks import Block, blocks
 from bench.report.captions import caption
 from bench.report.sections import Section, split
 from tests import fabricate
+from tests.fabricate import section_of
 
 KID = "KID(efficientnet-lite0)"
-
-
-def section_of(*records: dict) -> Section:
-    (section,) = split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)])
-    return section
 
 
 def block_of(section: Section, title: str) -> Block:

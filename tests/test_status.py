@@ -235,7 +235,7 @@ def test_nothing_in_a_file_steers_the_terminal(tmp_path):
     write(cell_folder(tmp_path, "digits", "ebm", 0), CellStatus("training", message="\x1b[2Jgone\nnew line"))
     shown = table(lines(tmp_path))
     assert "\x1b" not in shown
-    assert "?[2Jgone?new line" in shown
+    assert "?[2Jgone new line" in shown
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.data.source import one_line
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 MAX_BYTES = 2**24  # of one unpacked member; the faces of CelebA are about 10 kB
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack a block to any size before it can be stopped

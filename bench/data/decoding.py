@@ -19,8 +19,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.data.source import one_line
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 MAX_PIXELS = 50_000_000  # per image; a small file that unpacks to more is a mistake or an attack
 MAX_BYTES = 2**29  # per file; 50 million pixels of four 16-bit channels, not packed at all, have 400 MB

@@ -13,8 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.data.decoding import Item, read_images
-from bench.data.source import Source, one_line
-from bench.errors import UserError
+from bench.data.source import Source
+from bench.errors import UserError, one_line
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 

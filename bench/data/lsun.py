@@ -18,8 +18,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.data.decoding import Item, read_images
-from bench.data.source import Source, one_line
-from bench.errors import UserError
+from bench.data.source import Source
+from bench.errors import UserError, one_line
 
 SIDE = 64
 MAX_BYTES = 2**24  # of one image; the real ones are about 15 kB

@@ -22,8 +22,8 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from bench.data.source import Source, TensorPool, one_line
-from bench.errors import UserError
+from bench.data.source import Source, TensorPool
+from bench.errors import UserError, one_line
 
 TIMEOUT = 15  # seconds without an answer before a mirror is given up
 

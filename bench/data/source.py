@@ -41,9 +41,3 @@ class TensorPool:
 
     def read(self, chosen: Sequence[int]) -> tuple[Tensor, tuple[str, ...]]:
         return self.images[list(chosen)].contiguous(), self.notes
-
-
-def one_line(text: object, limit: int = 200) -> str:
-    """`text` without line breaks and no longer than `limit`: what others' error messages need to fit in ours."""
-    words = " ".join(str(text).split())
-    return words if len(words) <= limit else words[: limit - 3] + "..."

@@ -21,12 +21,11 @@ def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> l
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     requests = [_request(arguments, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point
-    for request in requests:
-        grid.prepare(request, evaluators)
+    prepared = [(request, grid.prepare(request, evaluators)) for request in requests]
     plans.save(out, plan)
     for request in requests:
         reuse.copy(request, sources)
-    statuses = [status for request in requests for status in grid.run(request, evaluators)]
+    statuses = [status for request, cells in prepared for status in grid.complete(request, cells, evaluators)]
     if not arguments.only or TOY in arguments.only:
         toy.run(out, updates=plan.toy_updates, progress=not arguments.quiet)
     return statuses

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.records import folder_name, record_bytes, write_bytes, write_record
 
 FOLDER = "toy"
@@ -30,6 +30,7 @@ _TRAINER = "ebm.toy"
 _TYPE = np.dtype("<f4")
 _SCHEMA = 1
 _LARGEST = 2**24  # bytes of a file that is read
+_MOST_BINS = 1024  # squares along a side of the grid
 
 
 @dataclass(frozen=True)
@@ -76,27 +77,38 @@ def read(out: Path) -> list[Toy]:
     index = Path(out) / FOLDER / INDEX
     if not index.is_file():
         return []
-    content = _content(index)
+    stated = parse(_content(index), index)
+    bins = stated["settings"]["bins"]
+    return [
+        Toy(
+            name,
+            entry["title"],
+            dict(zip(PARTS, _arrays(index.with_name(f"{name}.f32"), entry["sha256"], bins), strict=True)),
+            entry["total_variation"],
+            stated["settings"],
+            stated["seed"],
+        )
+        for name, entry in stated["truths"].items()
+    ]
+
+
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """The index that the file `content` holds; `path` is for messages. UserError for anything but what was written."""
     try:
         stated = json.loads(content)
         if record_bytes(stated) != content or stated["schema"] != _SCHEMA:
             raise ValueError("its checksum does not fit")
-        bins = stated["settings"]["bins"]
-        if any(folder_name(name) != name for name in stated["truths"]):
-            raise ValueError("it names files elsewhere")
-        return [
-            Toy(
-                name,
-                entry["title"],
-                dict(zip(PARTS, _arrays(index.with_name(f"{name}.f32"), entry["sha256"], bins), strict=True)),
-                entry["total_variation"],
-                stated["settings"],
-                stated["seed"],
-            )
-            for name, entry in stated["truths"].items()
-        ]
+        if type(stated["seed"]) is not int or not 0 < stated["settings"]["bins"] <= _MOST_BINS:
+            raise ValueError("a setting is out of range")
+        for name, entry in stated["truths"].items():
+            if folder_name(name) != name:
+                raise ValueError("it names files elsewhere")
+            variations = entry["total_variation"]
+            if not isinstance(entry["title"], str) or not all(0 <= value <= 1 for value in variations.values()):
+                raise ValueError(f"the entry {name} is not what was written")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(index, str(error)) from None
+        raise _damaged(path, one_line(error)) from None
+    return stated
 
 
 def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
@@ -111,6 +123,8 @@ def _arrays(path: Path, digest: str, bins: int) -> Iterator[NDArray[np.float32]]
     content = _content(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise _damaged(path, "its checksum does not fit")
+    if len(content) != len(PARTS) * bins * bins * _TYPE.itemsize:
+        raise _damaged(path, "it is no array of that size")
     return iter(np.frombuffer(content, _TYPE).reshape(len(PARTS), bins, bins))
 
 

@@ -66,15 +66,19 @@ def read_status(folder: Path) -> CellStatus | None:
     """The status as it was written; None where there is none, or a damaged one."""
     try:
         with open(folder / STATUS_NAME, "rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            return None
-        return _checked(json.loads(content.decode("utf-8")))
-    except (OSError, ValueError, RecursionError):
+            return parse(file.read(LARGEST + 1))
+    except OSError:
         return None
 
 
-def _checked(value: Any) -> CellStatus | None:
+def parse(content: bytes) -> CellStatus | None:
+    """The status that the file `content` holds; None for anything else."""
+    if len(content) > LARGEST:
+        return None
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(value, dict) or value.get("state") not in STATES:
         return None
     values = {one.name: value[one.name] for one in fields(CellStatus) if one.name in value}

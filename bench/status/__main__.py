@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.records import RECORD_NAME, Record, read
 from bench.status import cell_of, live_status
 
@@ -31,6 +31,7 @@ class Line:
     last: str = ""  # scores or scalars
 
 
+LONGEST = 1000  # letters of an entry
 HEADER = Line("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "last")
 
 
@@ -99,20 +100,15 @@ def table(found: Sequence[Line]) -> str:
     """The cells as aligned columns, and how many there are in each state."""
     counts = Counter(line.state for line in found)
     summary = f"{len(found)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items())
-    return "\n".join([*_aligned([HEADER, *found]), "", _printable(summary)]) + "\n"
+    return "\n".join([*_aligned([HEADER, *found]), "", one_line(summary, LONGEST)]) + "\n"
 
 
 def _aligned(found: Sequence[Line]) -> Iterator[str]:
-    texts = [[_printable(getattr(line, one.name)) for one in fields(Line)] for line in found]
+    texts = [[one_line(getattr(line, one.name), LONGEST) for one in fields(Line)] for line in found]
     shown = [k for k in range(len(texts[0])) if any(row[k] for row in texts[1:])]
     widths = {k: max(len(row[k]) for row in texts) for k in shown}
     for row in texts:
         yield "  ".join(row[k].ljust(widths[k]) for k in shown).rstrip()
-
-
-def _printable(text: str) -> str:
-    """Names and messages come from files: nothing in them may steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

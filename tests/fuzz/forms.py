@@ -37,6 +37,9 @@ def _close_record(tree: Any) -> bytes:
 RECORD = Form(json.loads, _close_record, lambda content: _close_record(json.loads(content)))
 
 
+JSON = Form(json.loads, lambda tree: json.dumps(tree).encode())
+
+
 def _open_sealed(content: bytes) -> Any:
     """The header, its note unpacked, and the tensors' bytes as Latin-1 text."""
     size = int.from_bytes(content[:8], "little")

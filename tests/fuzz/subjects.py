@@ -7,7 +7,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench import checkpoint, registry, settings
+from bench import attempts, checkpoint, registry, settings, status
 from bench.data import archives, celeba, decoding
 from bench.errors import UserError
 from bench.features import cache
 from bench.grid import SECTIONS
+from bench.paper import toy
 from bench.records import Record, parse, record_bytes
 from bench.tensors import DamagedError, seal
 from tests import fabricate
@@ -205,6 +206,50 @@ def _read_archive(content: bytes) -> None:
         assert len(archive.read(member)) <= archives.MAX_BYTES
 
 
+# What a cell or a toy keeps beside its record
+
+
+def _statuses() -> list[bytes]:
+    there = status.CellStatus("training", 3, 10, 2.5, 2.8, {"loss": 0.5}, 4711, 2, "", "2026-01-31T10:15:30+00:00")
+    return [json.dumps(asdict(one)).encode() for one in (there, status.CellStatus("waiting"))]
+
+
+def _read_status(content: bytes) -> bool:
+    found = status.parse(content)
+    if found is None:
+        return False
+    assert status.status_text(found).isascii()
+    assert all(abs(value) < float("inf") for value in found.scalars.values())
+    return True
+
+
+def _attempts() -> list[bytes]:
+    one = attempts.Attempt("the chains have lost the data", 700, {"lr": 1e-3, "net": "plain", "steps": 20})
+    return [json.dumps([asdict(one)] * n).encode() for n in (1, 2)]
+
+
+def _read_attempts(content: bytes) -> None:
+    for one in attempts.parse(content, PATH.with_name(attempts.ATTEMPTS)):
+        assert one.message == str(one.message)
+        assert one.updates >= 0
+        assert dict(one.config) == one.config
+
+
+def _toys() -> list[bytes]:
+    entry = {"title": "rings", "sha256": "0" * 64, "total_variation": {"short_run": 0.1, "learned": 0.5}}
+    index = {"schema": 1, "seed": 0, "settings": {"bins": 64, "updates": 20}, "truths": {"rings": entry}}
+    return [record_bytes(index), record_bytes(index | {"truths": {}})]
+
+
+def _read_toy(content: bytes) -> None:
+    stated = toy.parse(content, Path("toy/toy.json"))
+    assert isinstance(stated["seed"] + stated["settings"]["bins"], int)
+    for name, entry in stated["truths"].items():
+        assert Path("toy", f"{name}.f32").parent == Path("toy")
+        assert isinstance(entry["title"], str)
+        assert all(0 <= value <= 1 for value in entry["total_variation"].values())
+
+
 SUBJECTS = {
     one.name: one
     for one in (
@@ -214,5 +259,8 @@ SUBJECTS = {
         Subject("checkpoint", forms.SEALED, _checkpoints, _accepts(_read_checkpoint)),
         Subject("image", forms.IMAGE, _images, _accepts(_read_image)),
         Subject("archive", forms.PLAIN, _archives, _accepts(_read_archive)),
+        Subject("status", forms.JSON, _statuses, _read_status),
+        Subject("attempts", forms.JSON, _attempts, _accepts(_read_attempts)),
+        Subject("toy", forms.RECORD, _toys, _accepts(_read_toy)),
     )
 }

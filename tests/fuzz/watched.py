@@ -7,4 +7,7 @@ MODULES = {
     "checkpoint": ("bench.tensors", "bench.checkpoint"),
     "image": ("bench.data.decoding", "PIL"),
     "archive": ("bench.data.archives", "zipfile"),
+    "status": ("bench.status",),
+    "attempts": ("bench.attempts",),
+    "toy": ("bench.paper.toy",),
 }

@@ -17,6 +17,7 @@ from ebm.energy import EnergyNet
 
 WORKER = Path(__file__).parent / "peers.py"
 FOLDERS = {"ebmkit": Path(sys.prefix) / "peers" / "ebmkit"}  # peers that cannot live beside this project
+LIFE = 3  # timings of one process: how its memory happens to lie makes a chain up to a fifth faster or slower
 REST = 0.02  # seconds: idle threads of the other process keep spinning for some milliseconds after their work
 
 
@@ -28,12 +29,16 @@ class Peer:
     """One peer in a process of its own, its C allocator untouched. MissingPeerError where it is not installed."""
 
     def __init__(self, name: str):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
-        if name in FOLDERS:
-            environment["PYTHONPATH"] = str(FOLDERS[name])
         self.name = name
+        self._start()
+
+    def _start(self) -> None:
+        self.timed = 0
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+        if self.name in FOLDERS:
+            environment["PYTHONPATH"] = str(FOLDERS[self.name])
         self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), name],
+            [sys.executable, str(WORKER), self.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -42,7 +47,7 @@ class Peer:
         try:
             first = self._answer()
             if "missing" in first:
-                raise MissingPeerError(f"{name} is not installed")
+                raise MissingPeerError(f"{self.name} is not installed")
         except BaseException:
             self.close()
             raise
@@ -52,10 +57,17 @@ class Peer:
         """Give it a plain net's weights, a start, and device, threads, step_size and noise_std."""
         layers = [(m.weight.detach().contiguous(), m.bias.detach()) for m in net.modules() if isinstance(m, nn.Conv2d)]
         torch.save((layers, start.contiguous()), folder / "peer.pt")
-        self.ask("load", path=str(folder / "peer.pt"), **settings)
+        self.loaded = {"path": str(folder / "peer.pt"), **settings}
+        self.ask("load", **self.loaded)
 
     def seconds(self, steps: int) -> float:
-        """Of one chain, by the peer's own clock; the processes take turns."""
+        """Of one chain, by the peer's own clock; the processes take turns, and this one is renewed now and then."""
+        if self.timed == LIFE:
+            self.close()
+            self._start()
+            self.ask("load", **self.loaded)
+            self.ask("time", steps=steps)  # a first chain finds everything cold
+        self.timed += 1
         time.sleep(REST)
         seconds = self.ask("time", steps=steps)["seconds"]
         time.sleep(REST)
