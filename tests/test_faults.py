@@ -18,7 +18,8 @@ from bench.status import read_status
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, fork, last_line, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 
-ONE = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", "ebm.updates=40"]
+UPDATES = 100  # long enough to be met in training by one who looks in every millisecond
+ONE = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", f"ebm.updates={UPDATES}"]
 OFTEN = ["training.checkpoint_minutes=1e-9"]  # a checkpoint after every update
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's signals and limits of processes")
 pytestmark = linux
@@ -60,7 +61,7 @@ def test_kills_lose_nothing(whole, tmp_path):
 
         return come
 
-    moments = [at_update(update) for update in sorted(chance.sample(range(1, 36), 2))]
+    moments = [at_update(update) for update in sorted(chance.sample(range(1, UPDATES - 4), 2))]
     moments.append(lambda: (status := read_status(folder)) is not None and status.state == "evaluating")
     moments.append((folder / RECORD).exists)
     for come in moments:
@@ -85,7 +86,7 @@ def test_a_signal_saves_the_training(number, whole, tmp_path):
     assert stop(no_grids, out, log, number, training) == 128 + number
     assert number.name in last_line(log.read_text())
     done = load_checkpoint(folder / CHECKPOINT)[1]["done"]
-    assert 0 < done < 40
+    assert 0 < done < UPDATES
     assert (read_status(folder).state, read_status(folder).update) == ("interrupted", done)
     status, said = finish([*ONE, "--out", out], log)
     assert status == 0, said
