@@ -17,7 +17,6 @@ from ebm.energy import EnergyNet
 
 WORKER = Path(__file__).parent / "peers.py"
 FOLDERS = {"ebmkit": Path(sys.prefix) / "peers" / "ebmkit"}  # peers that cannot live beside this project
-LIFE = 3  # timings of one process: how its memory happens to lie makes a chain up to a fifth faster or slower
 REST = 0.02  # seconds: idle threads of the other process keep spinning for some milliseconds after their work
 
 
@@ -33,7 +32,6 @@ class Peer:
         self._start()
 
     def _start(self) -> None:
-        self.timed, self.warm = 0, 0
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
         if self.name in FOLDERS:
             environment["PYTHONPATH"] = str(FOLDERS[self.name])
@@ -61,15 +59,14 @@ class Peer:
         self.ask("load", **self.loaded)
 
     def seconds(self, steps: int) -> float:
-        """Of one chain, by the peer's own clock; the processes take turns, and this one is renewed now and then."""
-        if self.timed == LIFE:
-            self.close()
-            self._start()
-            self.ask("load", **self.loaded)
-        if self.warm != steps:  # a first chain finds everything cold
-            self.ask("time", steps=steps)
-            self.warm = steps
-        self.timed += 1
+        """Of the second chain of a new process, by the peer's own clock; the processes take turns.
+
+        How a process's memory happens to lie makes all its chains up to a fifth faster or slower.
+        """
+        self.close()
+        self._start()
+        self.ask("load", **self.loaded)
+        self.ask("time", steps=steps)  # a first chain finds everything cold
         time.sleep(REST)
         seconds = self.ask("time", steps=steps)["seconds"]
         time.sleep(REST)

@@ -99,7 +99,7 @@ def test_chain(benchmark, tmp_path, kind, n_f, side):
     facts = {"kernel": "chain", "net": kind, "n_f": n_f}
     if kind == "plain" and side == 32:
         with peers(net, x, tmp_path) as (found, versions):
-            race_of_chain(benchmark, net, x, K, found, seconds=5 * SECONDS, peers=versions, **facts)
+            race_of_chain(benchmark, net, x, K, found, seconds=6 * SECONDS, peers=versions, **facts)
     else:
         race_of_chain(benchmark, net, x, K, part=4, with_bf16=DEVICE.type == "cuda", **facts)
 
