@@ -98,13 +98,15 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
         stated = json.loads(content)
         if record_bytes(stated) != content or stated["schema"] != _SCHEMA:
             raise ValueError("its checksum does not fit")
-        if type(stated["seed"]) is not int or not 0 < stated["settings"]["bins"] <= _MOST_BINS:
+        bins = stated["settings"]["bins"]
+        if type(stated["seed"]) is not int or type(bins) is not int or not 0 < bins <= _MOST_BINS:
             raise ValueError("a setting is out of range")
         for name, entry in stated["truths"].items():
             if folder_name(name) != name:
                 raise ValueError("it names files elsewhere")
-            variations = entry["total_variation"]
-            if not isinstance(entry["title"], str) or not all(0 <= value <= 1 for value in variations.values()):
+            variations = entry["total_variation"].values()
+            texts = isinstance(entry["title"], str) and isinstance(entry["sha256"], str)
+            if not texts or not all(type(value) in (int, float) and 0 <= value <= 1 for value in variations):
                 raise ValueError(f"the entry {name} is not what was written")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, one_line(error)) from None

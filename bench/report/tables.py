@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 
 from bench.records import write_text
 from bench.report.blocks import Block, Cell, blocks
-from bench.report.captions import caption
+from bench.report.captions import caption, protocol, reading
 from bench.report.sections import Section
 
 _TITLE = "Comparison of generative models"
@@ -75,7 +75,8 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 def latex(sections: list[Section]) -> str:
     """Table floats of up to four blocks (packages booktabs and graphicx), every special character escaped.
 
-    The first float of a section has the whole caption, the others refer to it.
+    The first float of a section has how to read it in its caption, the others refer to it; how everything was measured
+    is a paragraph below, since LaTeX sets a caption as one line first, and so long a line is an error.
     """
     parts = [
         "% In the preamble: \\usepackage{booktabs,graphicx}. For pdflatex, UTF-8 input (the default since 2018).",
@@ -85,13 +86,15 @@ def latex(sections: list[Section]) -> str:
         parted = blocks(section)
         for start in range(0, len(parted), _BLOCKS):
             if start == 0:
-                lines = [rf"\caption{{{title}. {' '.join(escape_latex(line) for line in caption(section))}}}"]
+                lines = [rf"\caption{{{title}. {' '.join(escape_latex(line) for line in reading(section))}}}"]
                 lines.append(rf"\label{{{label}}}")
             else:
                 lines = [rf"\caption{{{title}, continued; how to read it: table~\ref{{{label}}}.}}"]
             for block in parted[start : start + _BLOCKS]:
                 lines += latex_table(block)
             parts.append("\n".join([r"\begin{table*}[tbp]", r"\centering", *lines, r"\end{table*}"]))
+        measured = " ".join(escape_latex(line) for line in protocol(section))
+        parts.append(rf"\par\noindent{{\footnotesize Table~\ref{{{label}}}, how it was measured: {measured}\par}}")
     return "\n\n".join(parts) + "\n"
 
 

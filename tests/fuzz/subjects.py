@@ -246,7 +246,7 @@ def _read_toy(content: bytes) -> None:
     assert isinstance(stated["seed"] + stated["settings"]["bins"], int)
     for name, entry in stated["truths"].items():
         assert Path("toy", f"{name}.f32").parent == Path("toy")
-        assert isinstance(entry["title"], str)
+        assert isinstance(entry["title"] + entry["sha256"], str)
         assert all(0 <= value <= 1 for value in entry["total_variation"].values())
 
 
