@@ -106,6 +106,13 @@ class Prepacked:
         )
 
 
+def forward_alone(weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int) -> Library | Prepacked:
+    """The fastest form of a convolution that is only run forward."""
+    if Prepacked.takes(weight):
+        return Prepacked(weight, bias, stride=stride, padding=padding, side=side)
+    return Library(weight, bias, stride=stride, padding=padding)
+
+
 class LibraryConvolution(Library):
     """The convolution library's own forward and backward."""
 
@@ -133,12 +140,13 @@ class PrepackedConvolution(Prepacked):
     """Prepacked forward and backward: the gradient with respect to the input is the transposed convolution."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int):
+        weight = weight.contiguous()  # once for both directions
         super().__init__(weight, bias, stride=stride, padding=padding, side=side)
         below = (side + 2 * padding - weight.shape[-1]) // stride + 1
         self.extra = [side - ((below - 1) * stride - 2 * padding + weight.shape[-1])] * 2  # rows that no window reached
         batch = [TYPICAL_BATCH, weight.shape[0], below, below]
         self.transposed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
-            weight.contiguous(), self.padding, self.extra, self.stride, [1, 1], 1, batch
+            weight, self.padding, self.extra, self.stride, [1, 1], 1, batch
         )
 
     def backward(self, g: Tensor) -> Tensor:
@@ -167,12 +175,8 @@ class ImageConvolution:
         # gradient pixels that lie outside the image where the padding exceeds k - 1 are cut off afterwards
         self.cut = max(0, padding - (k - 1))
         outer, below = max(0, k - 1 - padding), side + 2 * padding - k + 1
-        if Prepacked.takes(weight):
-            self.ahead: Library | Prepacked = Prepacked(weight, bias, stride=1, padding=padding, side=side)
-            self.blocks: Library | Prepacked = Prepacked(block, None, stride=2, padding=outer, side=below)
-        else:
-            self.ahead = Library(weight, bias, stride=1, padding=padding)
-            self.blocks = Library(block, None, stride=2, padding=outer)
+        self.ahead = forward_alone(weight, bias, stride=1, padding=padding, side=side)
+        self.blocks = forward_alone(block, None, stride=2, padding=outer, side=below)
 
     def activate(self, leak: float) -> bool:
         return self.ahead.activate(leak)

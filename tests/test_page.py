@@ -1,4 +1,4 @@
-"""The page as text: nothing of a record becomes code, the policy fits the content, the words say what tests found."""
+"""The page as text: nothing of a record becomes code, the policy fits the content, every cell and table is there."""
 
 from __future__ import annotations
 

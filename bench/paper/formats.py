@@ -11,7 +11,7 @@ from bench.paper.tables import Item, PaperTable
 from bench.records import write_text
 from bench.report import page
 from bench.report.blocks import Block, Cell, Column
-from bench.report.tables import escape_latex, escape_markdown, latex_table, markdown_table
+from bench.report.tables import escape_latex, escape_markdown, latex_sentences, latex_table, markdown_table
 
 FOLDER = "tables"
 
@@ -45,7 +45,7 @@ def markdown(table: PaperTable) -> str:
 
 
 def latex(table: PaperTable) -> str:
-    caption = f"{escape_latex(table.title)}. {' '.join(escape_latex(line) for line in table.caption)}"
+    caption = f"{escape_latex(table.title)}. {latex_sentences(table.caption)}"
     lines = [
         "% In the preamble: \\usepackage{booktabs,graphicx}. For pdflatex, UTF-8 input (the default since 2018).",
         r"\begin{table*}[tbp]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -86,14 +86,14 @@ def latex(sections: list[Section]) -> str:
         parted = blocks(section)
         for start in range(0, len(parted), _BLOCKS):
             if start == 0:
-                lines = [rf"\caption{{{title}. {' '.join(escape_latex(line) for line in reading(section))}}}"]
+                lines = [rf"\caption{{{title}. {latex_sentences(reading(section))}}}"]
                 lines.append(rf"\label{{{label}}}")
             else:
                 lines = [rf"\caption{{{title}, continued; how to read it: table~\ref{{{label}}}.}}"]
             for block in parted[start : start + _BLOCKS]:
                 lines += latex_table(block)
             parts.append("\n".join([r"\begin{table*}[tbp]", r"\centering", *lines, r"\end{table*}"]))
-        measured = " ".join(escape_latex(line) for line in protocol(section))
+        measured = latex_sentences(protocol(section))
         parts.append(rf"\par\noindent{{\footnotesize Table~\ref{{{label}}}, how it was measured: {measured}\par}}")
     return "\n\n".join(parts) + "\n"
 
@@ -136,6 +136,10 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def latex_sentences(lines: Iterable[str]) -> str:
+    return " ".join(map(escape_latex, lines))
 
 
 def escape_markdown(text: str) -> str:
