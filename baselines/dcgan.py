@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.nets import downward, upward
-from bench.inversion import Inverted, InvertingModel, invert
-from bench.model import ModelConfig, Observer, require
-from bench.priors import draw_uniform, mix_uniform
-from bench.seeds import seeded_init
+from bench.contract.config import ModelConfig, require
+from bench.contract.inversion import Inverted, InvertingModel, invert
+from bench.contract.model import Observer
+from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.seeds import seeded_init
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class DCGANConfig(ModelConfig):
             require(self, name, getattr(self, name) > 0, "above 0")
         require(self, "beta1", 0 <= self.beta1 < 1, "in [0, 1)")
 
-    def gentler(self) -> Self:
+    def steadier(self) -> dict[str, float]:
         """Half the learning rate."""
-        return replace(self, lr=self.lr / 2)
+        return {"lr": self.lr / 2}
 
 
 class DCGAN(InvertingModel):

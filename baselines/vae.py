@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from baselines.nets import downward, upward
-from bench.model import GenerativeModel, ModelConfig, Observer, require
-from bench.priors import draw_normal, mix_normal
-from bench.seeds import seeded_init
+from bench.contract.config import ModelConfig, require
+from bench.contract.model import GenerativeModel, Observer
+from bench.contract.priors import draw_normal, mix_normal
+from bench.contract.seeds import seeded_init
 
 LEAST_VARIANCE = 1e-5  # about (1/255)^2: nothing finer than a grey level is worth modelling
 
@@ -33,9 +34,9 @@ class VAEConfig(ModelConfig):
         require(self, "lr", self.lr > 0, "above 0")
         require(self, "beta1", 0 <= self.beta1 < 1, "in [0, 1)")
 
-    def gentler(self) -> Self:
+    def steadier(self) -> dict[str, float]:
         """Half the learning rate."""
-        return replace(self, lr=self.lr / 2)
+        return {"lr": self.lr / 2}
 
 
 class VAE(GenerativeModel):

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.registry import MODELS
+from bench.config.settings import load_profile, parse_overrides, profile_names
 from bench.errors import UserError
-from bench.registry import MODELS
-from bench.settings import load_profile, parse_overrides, profile_names
 
 SECTIONS = ("data", "training", "evaluation")
 
@@ -78,8 +78,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
     models = tuple(arguments.models or profile.models)
-    from bench import grid, registry, report  # here, so that --help and bad arguments are answered at once
+    from bench import report  # here, so that --help and bad arguments are answered at once
+    from bench.config import registry
     from bench.features.cache import cache_folder
+    from bench.grid import grid
 
     overrides = parse_overrides(arguments.set, [*SECTIONS, *(registry.label(m) for m in (*MODELS, *models))])
     if arguments.image_size is not None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.settings import Sections, build, parse_overrides
 from bench.errors import DivergedError, UserError
-from bench.settings import Sections, build, parse_overrides
 
 SECTIONS = ("data", "evaluation")
 SCORES = "scores.json"
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"there is no {arguments.source}: give a model.safetensors of the suite or a folder of images")
     if arguments.out is not None:
         _refuse_overwriting(arguments.out, arguments.force)
-    from bench import runtime
+    from bench.machine import runtime
 
     runtime.configure(arguments.threads)
     score = _folder if arguments.source.is_dir() else _checkpoint
@@ -63,10 +63,11 @@ def _checkpoint(
     arguments: argparse.Namespace, overrides: Sections, seeds: tuple[int, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All scores of a model of the suite."""
-    from bench import registry, runtime
-    from bench.checkpoint import load_checkpoint
-    from bench.model import count_parameters
-    from bench.seeds import seeded
+    from bench.config import registry
+    from bench.contract.model import count_parameters
+    from bench.contract.seeds import seeded
+    from bench.machine import runtime
+    from bench.storage.checkpoint import load_checkpoint
 
     device = runtime.resolve_device(arguments.device)
     unfit = f"{arguments.source} is no model of a finished cell: give the model.safetensors that lies beside its record"
@@ -133,10 +134,11 @@ def _evaluator(
     source: str | None = None,
 ) -> Any:
     """The evaluator of the data set that was asked for; `settings` are a checkpoint's own."""
-    from bench import data, features, runtime
+    from bench import data, features
     from bench.data import DataConfig
     from bench.evaluation import EvaluationConfig, Evaluator
     from bench.features.cache import cache_folder
+    from bench.machine import runtime
 
     kinds = {"data": DataConfig, "evaluation": EvaluationConfig}
     values = {section: (settings or {}).get(section, {}) | overrides.get(section, {}) for section in kinds}
@@ -209,8 +211,8 @@ def _refuse_overwriting(out: Path, force: bool) -> None:
 
 
 def _write(out: Path, scores: dict[str, Any], pictures: dict[str, Any]) -> None:
-    from bench.cell import describe, png
-    from bench.records import write_bytes, write_json
+    from bench.grid.cell import describe, png
+    from bench.storage.files import write_bytes, write_json
 
     try:
         for name, picture in pictures.items():

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ebm.energy import EnergyNet
-from ebm.gradient import input_gradient
-from ebm.graphs import replayed
+from ebm.engine.gradient import input_gradient
+from ebm.engine.graphs import replayed
 
 Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
 

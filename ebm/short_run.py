@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.inversion import Inverted, InvertingModel, invert
+from bench.contract.model import Observer
+from bench.contract.priors import draw_uniform, mix_uniform
 from bench.errors import NotFiniteError
-from bench.inversion import Inverted, InvertingModel, invert
-from bench.model import Observer
-from bench.priors import draw_uniform, mix_uniform
 from ebm.diagnostics import LONG_CHAINS, chain_curves, long_curves, moment_mismatch, residual_curves
 from ebm.energy import EnergyNet
-from ebm.gradient import frozen
+from ebm.engine.gradient import frozen
 from ebm.langevin import ChainSettings, langevin
 
 

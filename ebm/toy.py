@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.priors import draw_uniform
-from bench.seeds import seeded, seeded_init
+from bench.contract.priors import draw_uniform
+from bench.contract.seeds import seeded, seeded_init
 from ebm.langevin import ChainSettings, langevin
 
 LIMIT = 1.0  # the plane is shown, and chains start, on [-LIMIT, LIMIT]^2

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.contract.config import ModelConfig, require
+from bench.contract.priors import draw_uniform
+from bench.contract.seeds import seeded_init
 from bench.errors import DivergedError
-from bench.model import ModelConfig, require
-from bench.priors import draw_uniform
-from bench.seeds import seeded_init
 from ebm.diagnostics import chain_scalars, moments_gap
 from ebm.energy import ACTIVATIONS, ENERGY_NETS
 from ebm.langevin import PRECISIONS, ChainSettings
@@ -58,11 +58,11 @@ class ShortRunConfig(ModelConfig):
         for name in ("anneal_from", "beta1", "beta2", "ema"):
             require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
 
-    def gentler(self) -> Self:
+    def steadier(self) -> dict[str, float]:
         """Half the learning rate and half as much again of the data's noise, which the chain's stability hangs on."""
         rates = {name: getattr(self, name) / 2 for name in ("lr", "lr_final")}
         noises = {name: getattr(self, name) * 1.5 for name in ("sigma", "sigma_final")}
-        return replace(self, **rates, **noises)
+        return rates | noises
 
 
 class ShortRunTrainer:

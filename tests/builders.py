@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bench import registry
-from bench.seeds import seeded, seeded_init
+from bench.config import registry
+from bench.contract.seeds import seeded, seeded_init
 from ebm.energy import ENERGY_NETS, EnergyNet
 from ebm.langevin import ChainSettings
 from ebm.short_run import ShortRunEBM

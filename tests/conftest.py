@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import runtime
+from bench.machine import runtime
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from bench.contract.model import GenerativeModel
+from bench.contract.priors import draw_normal, draw_uniform, mix_normal, mix_uniform
+from bench.contract.seeds import seeded
 from bench.data import ImageData, content_hash
 from bench.evaluation import EvaluationConfig, Evaluator
 from bench.evaluation.entries import Real
-from bench.model import GenerativeModel
-from bench.priors import draw_normal, draw_uniform, mix_normal, mix_uniform
-from bench.seeds import seeded
 
 SHAPE = (1, 8, 8)
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.records import SCHEMA, Record, cell_folder, write_record
-from bench.report.outcomes import Absent
-from bench.report.sections import Section, split
+from bench.report.content.outcomes import Absent
+from bench.report.content.sections import Section, split
+from bench.results.layout import cell_folder
+from bench.results.record import SCHEMA, Record, write_record
 from tests import fabricate_scores as scores
 
 PAIR = ("generated", "nearest in training")
@@ -45,13 +46,8 @@ def record(
     evaluation_seeds: tuple[int, ...] = (0, 1),
     diverged_at: int | None = None,
     out_of_memory: bool = False,
-    retried_after: int | None = None,
 ) -> dict[str, Any]:
-    """A whole, valid record; with `diverged_at` of a run that diverged, with `out_of_memory` of one that ran out of it.
-
-    With `retried_after`, the update at which a first attempt diverged, the result is that of a second one, at half the
-    learning rate.
-    """
+    """A whole, valid record: of a run that diverged with `diverged_at`, out of memory with `out_of_memory`."""
     status, message = "finished", ""
     if diverged_at is not None:
         status, message = "diverged", f"energy gap became nan at update {diverged_at}"
@@ -69,11 +65,6 @@ def record(
     for name in images.keys() & LABELS.keys():
         images[name]["labels"] = LABELS[name]
     settings: dict[str, Any] = {"steps": 20, "n_f": 32} if model == "ebm" else {"latent": 64}
-    attempts = []
-    if retried_after is not None:
-        first = {"message": f"energy gap became nan at update {retried_after}", "updates": retried_after}
-        attempts = [first | {"config": settings | {"lr": 1e-3}}]
-        settings["lr"] = 5e-4
     return {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -99,7 +90,6 @@ def record(
             "model": settings,
             "evaluation": {"features": "efficientnet-lite0", "generated": n_generated, "budget": 100},
         },
-        "attempts": attempts,
         "parameters": 33000,
         "parameters_trained": 33000 if model == "ebm" else 66000,
         "network_evaluations_per_sample": steps,

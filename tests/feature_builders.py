@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as reference
 
-from bench.seeds import seeded, seeded_init
+from bench.contract.seeds import seeded, seeded_init
 
 CPU = torch.device("cpu")
 OFFICIAL = "weights-inception-2015-12-05-6726825d.pth"

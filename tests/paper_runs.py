@@ -34,8 +34,5 @@ def write(out: Path, plan: plans.Plan, change: Change = as_usual, *, pictures: b
                     if model == "ebm":
                         settings = plan.profile.settings(dataset, "ebm") | run.overrides.get("ebm", {})
                         record["config"]["model"] |= settings
-                        for attempt in record.get("attempts", []):
-                            attempt["config"] = dict(record["config"]["model"])
-                            record["config"]["model"]["lr"] /= 2
                     fabricate.cell(out / run.folder, record, pictures=pictures)
     return out

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from bench.contract.images import from_uint8, to_uint8
+from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
 from bench.evaluation import diagnostics, pictures
-from bench.images import from_uint8, to_uint8
-from bench.seeds import seeded
 from ebm.diagnostics import (
     LONG,
     log_spaced,

@@ -8,8 +8,9 @@ import os
 import pytest
 import torch
 
-from bench import tensors
-from bench.checkpoint import (
+from bench.errors import UserError
+from bench.storage import sealed as tensors
+from bench.storage.checkpoint import (
     DEEPEST,
     DamagedCheckpoint,
     checkpoint_bytes,
@@ -17,8 +18,7 @@ from bench.checkpoint import (
     parse_checkpoint,
     save_checkpoint,
 )
-from bench.errors import UserError
-from bench.tensors import DamagedError, seal, unseal
+from bench.storage.sealed import DamagedError, seal, unseal
 from tests.fuzz.forms import SEALED
 
 STATE = {"a": {0: torch.arange(3), "b": [1, 2.5, None, True, "word"]}, "t": (torch.ones(2, 2).t(), torch.empty(0, 5))}

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from bench import compare, evaluate
-from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.commandline import DATA_ROOT
-from bench.records import read_all
-from bench.run_state import LOG
+from bench.config.commandline import DATA_ROOT
+from bench.grid.run_state import LOG
+from bench.results.record import read_all
+from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from tests.commands import OWN_MODEL, SMOKE, refused
 
 ROOT = Path(__file__).parent.parent

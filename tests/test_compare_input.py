@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench import compare
-from bench.registry import MODELS
+from bench.config.registry import MODELS
 from tests.commands import OWN_MODEL, SMOKE, refused
 
 
@@ -18,8 +18,8 @@ from tests.commands import OWN_MODEL, SMOKE, refused
         (["--datasets", "cifar"], ["'cifar'", "cifar10", "folder:PATH"]),
         (["--models", "gan"], ["'gan'", "ebm, ebm-residual, vae, dcgan", "package.module:factory"]),
         (["--models", "no.such.module:f"], ["no.such.module:f", "cannot be imported"]),
-        (["--models", "bench.model:Nothing"], ["'Nothing'"]),
-        (["--models", "bench.model:require"], ["not a factory"]),
+        (["--models", "bench.contract.model:Nothing"], ["'Nothing'"]),
+        (["--models", "bench.contract.model:require"], ["not a factory"]),
         (["--models", "ebm", "ebm"], ["ebm ebm", "once"]),
         (["--profile", "slow"], ["'slow'", "quick"]),
         (["--set", "ebm.stepz=50"], ["ebm.stepz", "steps"]),

@@ -9,11 +9,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bench.checkpoint import load_checkpoint, save_checkpoint
-from bench.images import from_uint8, to_uint8
-from bench.model import GenerativeModel, count_parameters
-from bench.registry import MODELS
-from bench.seeds import BLOCK, in_blocks, seeded
+from bench.config.registry import MODELS
+from bench.contract.images import from_uint8, to_uint8
+from bench.contract.model import GenerativeModel, count_parameters
+from bench.contract.seeds import BLOCK, in_blocks, seeded
+from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from tests.builders import images, trainer
 
 SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.model import count_parameters
-from bench.seeds import seeded
+from bench.contract.model import count_parameters
+from bench.contract.seeds import seeded
 from ebm.energy import ACTIVATIONS, ENERGY_NETS, SIDES, padded_side, plain_net, residual_net
 from tests.builders import energy_net, images, short_run
 

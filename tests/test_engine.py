@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.seeds import seeded
-from ebm import graphs
-from ebm.convolution import (
+from bench.contract.seeds import seeded
+from ebm.energy import ACTIVATIONS, ENERGY_NETS, SIDES, pooled_kernel
+from ebm.engine import graphs
+from ebm.engine.convolution import (
     LARGE_WEIGHTS,
     ImageConvolution,
     LibraryConvolution,
@@ -20,8 +21,7 @@ from ebm.convolution import (
     PrepackedConvolution,
     prepare,
 )
-from ebm.energy import ACTIVATIONS, ENERGY_NETS, SIDES, pooled_kernel
-from ebm.gradient import NetGradient
+from ebm.engine.gradient import NetGradient
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from ebm.reference import energy_gradient, langevin_reference
 from tests.builders import energy_net, images, trainer

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bench import evaluate
-from bench.checkpoint import save_checkpoint
 from bench.data.digits import SOURCE
+from bench.storage.checkpoint import save_checkpoint
 
 QUICK = ["--dataset", "digits", "--features", "efficientnet-lite0@64", "--threads", "1", "--quiet"]
 

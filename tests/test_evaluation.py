@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.contract.images import from_uint8
 from bench.errors import NotFiniteError, UserError
 from bench.evaluation import pictures
 from bench.evaluation.entries import merged
-from bench.images import from_uint8
-from bench.records_schema import GROUPS
+from bench.results.schema import GROUPS
 from tests.builders import trainer
 from tests.evaluation_builders import SHAPE, Scaled, by_name, bytes_of, data, evaluator
 

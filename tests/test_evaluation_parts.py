@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
+from bench.contract.images import from_uint8
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import seeded
 from bench.evaluation import diagnostics, interpolation, reconstruction, samples
 from bench.features import Features
-from bench.images import from_uint8
 from bench.metrics import ImageSets
-from bench.model import GenerativeModel
-from bench.seeds import seeded
 from ebm.diagnostics import chain_curves
 from ebm.langevin import ChainSettings
 from tests.builders import images as noise_images

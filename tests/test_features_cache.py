@@ -11,7 +11,7 @@ import torch
 
 from bench.features import Features, cache, efficientnet_lite0
 from bench.features.cache import cache_folder, cached
-from bench.tensors import unseal
+from bench.storage.sealed import unseal
 from tests.feature_builders import CPU, Constant, counted, pictures
 
 

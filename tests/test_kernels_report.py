@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from bench.contract.seeds import seeded
 from bench.errors import UserError
-from bench.seeds import seeded
 from ebm.energy import LEAK
 from ebm.reference import langevin_reference
 from tests.builders import energy_net, images, short_run

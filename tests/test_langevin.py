@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.seeds import seeded
+from bench.contract.seeds import seeded
 from ebm.energy import ENERGY_NETS
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from ebm.reference import energy_gradient

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from bench import space
 from bench.errors import UserError
-from bench.locks import cell_lock, is_locked, report_lock, reporting, sweep, taken
+from bench.grid import space
+from bench.results.locks import cell_lock, is_locked, report_lock, reporting, sweep, taken
 from tests.builders import trainer
 
 CELL = ("digits", "ebm", 0)

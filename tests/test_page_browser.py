@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import read_all
-from bench.report import bars, curves, page, pictures, style
-from bench.report.outcomes import absent
-from bench.report.parts import Block, Table
-from bench.report.sections import Section, split
+from bench.report.content.outcomes import absent
+from bench.report.content.sections import Section, split
+from bench.report.page import page
+from bench.report.page.elements import Block, Table
+from bench.report.plots import bars, style
+from bench.report.plots import learning as curves
+from bench.report.plots import sheets as pictures
+from bench.results.record import read_all
 from tests import fabricate
 from tests.browser import chromium, show, skip_without
 

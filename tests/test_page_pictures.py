@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from bench.report import embed
+from bench.report.page import embed
 
 
 def decoded(source: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.report.summary import verdict
+from bench.report.content.summary import verdict
 from tests import fabricate
 from tests.fabricate import section_of
 
@@ -50,8 +50,8 @@ def test_where_nothing_is_significant_no_winner_is_named():
 
 
 def test_the_p_values_are_those_of_the_tests():
-    from bench import statistics
-    from bench.report.ranking import rank
+    from bench.report.content import statistics
+    from bench.report.content.ranking import rank
 
     section = section_of(*decided("ebm", "vae"))
     ranking = rank(section)

@@ -13,7 +13,7 @@ from bench import compare
 from bench.paper import __main__ as paper
 from bench.paper import build
 from bench.paper import plan as plans
-from bench.records import read_all
+from bench.results.record import read_all
 from tests import paper_runs
 from tests.commands import SMOKE
 
@@ -114,7 +114,7 @@ def test_the_same_command_runs_nothing_again(finished, scale, monkeypatch, capsy
 
 def test_finished_cells_of_another_folder_are_copied(finished, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", no_outputs)
-    monkeypatch.setattr("bench.cell.train", None)  # whatever is not copied fails
+    monkeypatch.setattr("bench.grid.grid.cell.train", None)  # whatever is not copied fails
     out = tmp_path / "paper"
     assert paper.main(["--scale", str(scale), "--out", str(out), "--reuse", str(finished), *QUIET]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -125,7 +125,7 @@ def test_finished_cells_of_another_folder_are_copied(finished, scale, tmp_path, 
 
 
 def test_cells_with_other_settings_are_not_copied(finished, scale, tmp_path, monkeypatch, capsys):
-    from bench.paper import reuse
+    from bench.grid import reuse
     from bench.paper import run as cells
 
     arguments = paper.parser().parse_args(["--scale", str(scale), *QUIET])
@@ -153,7 +153,7 @@ def test_main_is_a_folder_of_bench_compare(finished, monkeypatch, capsys):
 
 def test_a_diverged_cell_is_told_by_the_exit_status(finished, scale, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "build", no_outputs)
-    monkeypatch.setattr("bench.grid.complete", lambda request, cells, evaluators: ["finished", "diverged"])
+    monkeypatch.setattr("bench.grid.grid.complete", lambda request, cells, evaluators: ["finished", "diverged"])
     assert (
         paper.main(["--scale", str(scale), "--out", str(tmp_path / "out"), "--reuse", "--only", "table2", *QUIET]) == 1
     )

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from bench.paper import figures
-from bench.records import Record, read_all
-from bench.report import style, sweeps
-from bench.report.sections import Section, split
-from bench.report.sweeps import Panel
+from bench.report.content.sections import Section, split
+from bench.report.plots import curves as sweeps
+from bench.report.plots import style
+from bench.report.plots.curves import Panel
+from bench.results.record import Record, read_all
 from tests import fabricate
 
 FROM_PICTURES = {

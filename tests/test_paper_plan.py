@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bench.config.settings import load_profile
 from bench.errors import UserError
 from bench.paper import plan as plans
 from bench.paper.reported import reported
-from bench.settings import load_profile
 
 SCALE = 'description = "few"\nprofile = "quick"\n'
 TABLE2 = '[table2]\ndataset = "digits"\n'
@@ -72,7 +72,7 @@ def test_paper_scale_has_the_papers_points():
 
 @pytest.mark.parametrize("name", plans.scale_names())
 def test_every_scale_can_be_planned(name, tmp_path):
-    from bench import grid
+    from bench.grid import grid
 
     plan = plans.load(name)
     for run in plan.runs():
@@ -124,7 +124,7 @@ def test_a_stored_plan_does_not_depend_on_the_shipped_one(tmp_path):
 
 
 def load_file(profile: str) -> str:
-    from bench.settings import PROFILES
+    from bench.config.settings import PROFILES
 
     return (PROFILES / f"{profile}.toml").read_text()
 

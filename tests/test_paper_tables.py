@@ -10,9 +10,10 @@ import pytest
 
 from bench.paper import captions, curves, formats, measured, tables
 from bench.paper import plan as plans
-from bench.records import cell_folder, read_all
-from bench.statistics import t_interval
-from bench.status import CellStatus, write_status
+from bench.report.content.statistics import t_interval
+from bench.results.layout import cell_folder
+from bench.results.record import read_all
+from bench.results.status import CellStatus, write_status
 from tests import fabricate, paper_runs
 
 
@@ -145,8 +146,6 @@ def odd(folder: str, model: str, seed: int):
         return {"diverged_at": 800 + seed}
     if folder.startswith("ebm.steps=10") and seed == 1:
         return {"diverged_at": 77}
-    if folder.startswith("ebm.steps=40") and seed == 1:
-        return {"retried_after": 300}
     return None if (model, seed) == ("vae", 1) else {}
 
 
@@ -181,17 +180,6 @@ def test_a_mean_over_survivors_leaves_the_others_out(partial, whole):
     item = column.items[1]
     assert item.values[0] == pytest.approx(mean(values))
     assert item.values[2] == 2
-
-
-def test_a_retried_run_has_a_row_of_its_own(partial):
-    _, found = partial
-    table = rows(found["table-2"])
-    (label,) = [label for label in table if label.startswith("40 (retried: ")]
-    assert "lr=" in label
-    assert entry(table[label], "cells") == "1 finished after 1 retry"
-    assert entry(table[label], "reported: FID") == "–"
-    assert entry(table["40"], "measured: KID").endswith(" (2 of 3 seeds)")
-    assert entry(table["40"], "cells") == "2 finished"
 
 
 def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):

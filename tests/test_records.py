@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from bench import records
 from bench.errors import UserError
+from bench.results import record as records
 from tests import fabricate
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.records import Record, read_all
-from bench.report import csvs, numerals, tables
-from bench.report.sections import Summary, split
+from bench.report.content import numerals
+from bench.report.content.sections import Summary, split
+from bench.report.tables import csv as csvs
+from bench.report.tables import markup as tables
+from bench.results.record import Record, read_all
 from tests import fabricate
 
 

@@ -1,4 +1,4 @@
-"""Cells that have no scores or needed several attempts: every one is shown with its status, none is averaged away."""
+"""Cells that have no scores: every one is shown with its status, none is averaged away."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import cell_folder, read_all
-from bench.report import csvs, outcomes, style, tables
-from bench.report.captions import caption
-from bench.report.outcomes import Absent
-from bench.report.ranking import rank
-from bench.report.sections import Section, split
-from bench.status import CellStatus, write_status
+from bench.report.content import outcomes
+from bench.report.content.captions import caption
+from bench.report.content.outcomes import Absent
+from bench.report.content.ranking import rank
+from bench.report.content.sections import Section, split
+from bench.report.plots import style
+from bench.report.tables import csv as csvs
+from bench.report.tables import markup as tables
+from bench.results.layout import cell_folder
+from bench.results.record import read_all
+from bench.results.status import CellStatus, write_status
 from tests import fabricate
 from tests.fabricate import sections_of
 
@@ -39,20 +43,9 @@ def test_out_of_memory_is_an_outcome_of_its_own():
     assert "not bold, as it has runs out of memory: ebm" in text
 
 
-def test_a_cell_that_was_tried_again_has_a_row_of_its_own_and_says_so():
-    (section,) = sections_of(
-        *(fabricate.record(seed=seed) for seed in (0, 1)), fabricate.record(seed=2, retried_after=90)
-    )
-    assert statuses(section) == {"ebm": "2 finished", "ebm (lr=0.0005)": "1 finished after 1 retry"}
-    assert "Tried again with other settings: ebm (lr=0.0005), seed 2: an attempt ended after 90 updates: " in "\n".join(
-        caption(section)
-    )
-
-
 def test_every_kind_of_end_is_counted():
     dead = fabricate.record(seed=3, diverged_at=812)
-    twice = fabricate.record(seed=4, diverged_at=70)
-    twice["attempts"] = 2 * [{"message": "", "updates": 50, "config": {}}]
+    other = fabricate.record(seed=4, diverged_at=70)
     cells = (
         Absent("digits", "ebm", 5, "not run"),
         Absent("digits", "ebm", 6, "training, update 300 of 1000"),
@@ -60,14 +53,13 @@ def test_every_kind_of_end_is_counted():
     )
     records = [fabricate.record(seed=seed) for seed in (0, 1)]
     oom = fabricate.record(seed=2, out_of_memory=True)
-    (section,) = sections_of(*records, oom, dead, twice, absent=cells)
+    (section,) = sections_of(*records, oom, dead, other, absent=cells)
     assert statuses(section)["ebm"] == (
-        "2 finished, 1 diverged at update 812, 1 diverged at update 70 after 2 retries, 1 out of memory, "
-        "2 not run, 1 training, update 300 of 1000"
+        "2 finished, 2 diverged at updates 812, 70, 1 out of memory, 2 not run, 1 training, update 300 of 1000"
     )
     assert [outcomes.outcome(record) for record in section.rows[0].records] == [
         *("finished", "finished", "out of memory"),
-        *("diverged at update 812", "diverged at update 70 after 2 retries"),
+        *("diverged at update 812", "diverged at update 70"),
     ]
 
 

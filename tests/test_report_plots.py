@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from bench import report
-from bench.records import SCHEMA, Record, write_record
-from bench.report import bars, sweeps, tiles
-from bench.report.sections import Section
+from bench.report.content.sections import Section
+from bench.report.plots import bars, tiles
+from bench.report.plots import curves as sweeps
+from bench.results.record import SCHEMA, Record, write_record
 from tests import fabricate
 from tests.fabricate import section_of
 

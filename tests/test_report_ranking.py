@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import read_all
-from bench.report import csvs, tables
-from bench.report.blocks import Block, blocks
-from bench.report.captions import caption
-from bench.report.sections import Section, split
+from bench.report.content.blocks import Block, blocks
+from bench.report.content.captions import caption
+from bench.report.content.sections import Section, split
+from bench.report.tables import csv as csvs
+from bench.report.tables import markup as tables
+from bench.results.record import read_all
 from tests import fabricate
 from tests.fabricate import section_of
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench.errors import NotFiniteError
-from bench.run_state import CHECKPOINT, PREVIOUS, ROWS, RunState, discard_checkpoints
-from bench.training import TrainingConfig
+from bench.grid.run_state import CHECKPOINT, PREVIOUS, ROWS, RunState, discard_checkpoints
+from bench.grid.training import TrainingConfig
 from tests.builders import trainer
 from tests.test_training import rows, run, weights
 

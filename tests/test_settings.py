@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench import registry
+from bench.config import registry
+from bench.config.settings import build, load_profile, parse_overrides, profile_names
 from bench.errors import UserError
-from bench.grid import SECTIONS
-from bench.settings import build, load_profile, parse_overrides, profile_names
+from bench.grid.grid import SECTIONS
 
 
 @dataclass(frozen=True)

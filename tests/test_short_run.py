@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
-from bench.seeds import seeded
 from ebm.energy import ENERGY_NETS
 from ebm.short_run import pull_back
 from tests.builders import energy_net, images, short_run, trainer

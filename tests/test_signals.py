@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from bench import signals
-from bench.checkpoint import load_checkpoint
-from bench.commandline import outcome
-from bench.run_state import CHECKPOINT
-from bench.training import TrainingConfig, train
+from bench.config.commandline import outcome
+from bench.grid.run_state import CHECKPOINT
+from bench.grid.training import TrainingConfig, train
+from bench.machine import signals
+from bench.storage.checkpoint import load_checkpoint
 from tests.builders import trainer
 from tests.test_training import DATA, run, weights
 

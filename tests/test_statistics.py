@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.statistics import holm, permutation_test, t_interval, variance_parts, welch, winner, winners
+from bench.report.content.statistics import holm, permutation_test, t_interval, variance_parts, welch, winner, winners
 
 TRIALS = 2000
 

@@ -12,11 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.locks import cell_lock
-from bench.records import cell_folder
-from bench.status import STATUS_NAME, CellStatus, StatusWriter, clear_status, live_status, read_status, status_text
-from bench.status import write_status as write
-from bench.status.__main__ import duration, lines, main, table
+from bench.results.layout import cell_folder
+from bench.results.locks import cell_lock
+from bench.results.status import (
+    STATUS_NAME,
+    CellStatus,
+    StatusWriter,
+    clear_status,
+    live_status,
+    read_status,
+    status_text,
+)
+from bench.results.status import write_status as write
+from bench.status import duration, lines, main, table
 from tests import fabricate
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +128,7 @@ def test_the_rate_follows_a_change(tmp_path, clock):
 
 def test_writes_are_throttled_but_changes_of_state_are_not(tmp_path, clock, monkeypatch):
     written = []
-    monkeypatch.setattr("bench.status.write_status", lambda folder, status: written.append(status))
+    monkeypatch.setattr("bench.results.status.write_status", lambda folder, status: written.append(status))
     writer = StatusWriter(tmp_path, every=5.0, clock=clock)
     for done in range(101):  # 10 seconds
         clock.now = done / 10
@@ -158,7 +166,6 @@ def test_no_error_of_the_disk_reaches_the_training(tmp_path, clock):
         (None, "not run"),
         (CellStatus("waiting"), "not run"),
         (CellStatus("training", 300, 1000), "training, update 300 of 1000"),
-        (CellStatus("training", 300, 1000, attempt=2), "training, update 300 of 1000 (attempt 2)"),
         (CellStatus("evaluating", 1000, 1000), "evaluating"),
         (CellStatus("interrupted", 300, 1000), "interrupted at update 300"),
     ],

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import ebm.toy
+from bench.contract.seeds import seeded
 from bench.errors import UserError
 from bench.paper import toy
-from bench.seeds import seeded
 from ebm.toy import (
     TRUTHS,
     ToySettings,

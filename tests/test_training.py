@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.contract.images import to_uint8
 from bench.errors import NotFiniteError, UserError
-from bench.images import to_uint8
-from bench.run_state import CHECKPOINT, LOG
-from bench.training import TrainingConfig, batch_indices, train
+from bench.grid.run_state import CHECKPOINT, LOG
+from bench.grid.training import TrainingConfig, batch_indices, train
+from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from ebm.training import ShortRunTrainer
 from tests.builders import images, trainer
 

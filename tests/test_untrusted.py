@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import checkpoint, records
+from bench.contract.seeds import seeded
 from bench.errors import UserError
 from bench.features import cache
-from bench.seeds import seeded
-from bench.tensors import DamagedError, seal
+from bench.results import record as records
+from bench.storage import checkpoint
+from bench.storage.sealed import DamagedError, seal
 from tests import fabricate
 from tests.fuzz.by_hypothesis import fuzz
 from tests.fuzz.subjects import SUBJECTS

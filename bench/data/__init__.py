@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.config import require
+from bench.contract.seeds import seeded
 from bench.data.source import Source
 from bench.errors import UserError
-from bench.model import require
-from bench.seeds import seeded
 
 # name -> "module:Source"; a new data set is one file and one line here. ":PATH" marks a set that takes a path.
 DATASETS: dict[str, str] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.contract.config import require
 from bench.evaluation.pictures import COLUMNS, ROWS
 from bench.metrics.frechet import FEWEST
-from bench.model import require
 
 
 @dataclass(frozen=True)

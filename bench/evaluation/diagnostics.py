@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench import data as datasets
+from bench.contract.images import from_uint8
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.data import DataConfig
 from bench.errors import UserError
 from bench.evaluation.entries import entry
-from bench.images import from_uint8
 from bench.metrics.auroc import auroc
-from bench.model import GenerativeModel
-from bench.seeds import BLOCK, in_blocks, seeded
 
 NOISE = "noise"
 PROFILED = 64  # chains whose energy and gradient are averaged

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.images import to_uint8
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import BLOCK
 from bench.errors import UserError
 from bench.features import FeatureExtractor, Features, extract
-from bench.images import to_uint8
 from bench.metrics import Score, bootstrap, merge
-from bench.model import GenerativeModel
-from bench.seeds import BLOCK
 
 RANGE_TOLERANCE = 1e-4  # float rounding at the ends of [-1, 1]
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.contract.images import from_uint8
+from bench.contract.model import GenerativeModel
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation import diagnostics, interpolation, pictures, reconstruction, samples
@@ -17,14 +19,12 @@ from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
 from bench.evaluation.references import references
+from bench.evaluation.throughput import sampler_throughput
 from bench.features import FeatureExtractor
 from bench.features.cache import cached
-from bench.images import from_uint8
 from bench.metrics import ImageSets
 from bench.metrics.frechet import FEWEST
 from bench.metrics.neighbours import nearest
-from bench.model import GenerativeModel
-from bench.throughput import sampler_throughput
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, decoded, entry
 from bench.evaluation.pictures import Picture, path_strips
 from bench.metrics.paths import midpoint_realism, smoothness
-from bench.model import GenerativeModel
-from bench.seeds import BLOCK, in_blocks, seeded
 
 MEASURES = ("length ratio", "largest step", "second difference", "feature length ratio")
 REALISM = "midpoint realism"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.contract.images import sheet, to_uint8
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
-from bench.images import sheet, to_uint8
-from bench.model import GenerativeModel
-from bench.seeds import seeded
 
 COLUMNS, ROWS = 8, 8  # of the picture of samples
 STRIPS = 6  # rows of interpolations and of chains

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import BLOCK, seeded
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import curve, entry, means
 from bench.evaluation.pictures import COLUMNS, Picture
 from bench.metrics.images import psnr, reconstruction_mse, ssim
-from bench.model import GenerativeModel
-from bench.seeds import BLOCK, seeded
 
 SMALLEST = 7  # side in pixels that SSIM needs
 MEASURES = {  # name -> label, better, of the images and their reconstructions, note

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.images import from_uint8
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation.config import EvaluationConfig
@@ -18,7 +19,6 @@ from bench.evaluation.interpolation import ENDS, PATHS, measure, renamed, suffix
 from bench.evaluation.reconstruction import compare
 from bench.evaluation.samples import score
 from bench.features.cache import cached
-from bench.images import from_uint8
 from bench.metrics import ImageSets
 
 FLOOR, CEILING = "real, held out", "uniform noise"

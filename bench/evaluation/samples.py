@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from bench import metrics
+from bench.contract.images import to_uint8
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import in_blocks
 from bench.errors import NotFiniteError
 from bench.evaluation.entries import Real, check_images, curve
 from bench.features import Features, extract
-from bench.images import to_uint8
 from bench.metrics import METRICS, ImageSets
-from bench.model import GenerativeModel
-from bench.seeds import in_blocks
 
 SWEPT = ("KID", "FD")
 

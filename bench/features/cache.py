@@ -1,6 +1,6 @@
 """Features kept on the disk: those of real images are computed once for all runs, and checked whenever they are read.
 
-An entry is one sealed file of tensors (`bench/tensors.py`) named by the hash of its key, which it holds in full.
+An entry is one sealed file of tensors (`bench/storage/sealed.py`) named by the hash of its key, which it holds in full.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bench.features.extraction import FeatureExtractor, Features, check_images, extract
-from bench.records import write_bytes
-from bench.tensors import DamagedError, seal, unseal
+from bench.storage.files import write_bytes
+from bench.storage.sealed import DamagedError, seal, unseal
 
 APPLICATION = "short-run-ebm-benchmark"
 VARIABLE = "BENCH_CACHE"

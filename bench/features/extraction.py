@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.errors import UserError
-from bench.runtime import is_out_of_memory
+from bench.machine.runtime import is_out_of_memory
 
 
 @dataclass(frozen=True)

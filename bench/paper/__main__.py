@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.commandline import add_common, check_threads, outcome
+from bench.config.commandline import add_common, check_threads, outcome
 from bench.errors import UserError
 from bench.paper import plan as plans
 
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         from bench.paper import run as cells  # here, so that --help, --rebuild and bad arguments need no torch
 
         statuses = cells.run(arguments, plan, out, shlex.join(["python", "-m", "bench.paper", *argv]))
-    from bench.locks import reporting
     from bench.paper import build
+    from bench.results.locks import reporting
 
     with reporting(out):
         written = build.build(out, plan)

@@ -7,9 +7,10 @@ from pathlib import Path
 from bench import report
 from bench.paper import curves, figures, formats, measured, tables
 from bench.paper.plan import MAIN, Plan
-from bench.records import write_text
-from bench.report import page, sections
-from bench.report.outcomes import absent
+from bench.report.content import sections
+from bench.report.content.outcomes import absent
+from bench.report.page import page
+from bench.storage.files import write_text
 
 INDEX = "tables.md"
 

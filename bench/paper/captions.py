@@ -8,9 +8,9 @@ from typing import Any
 from bench.paper.measured import Part
 from bench.paper.plan import MODEL, SETTINGS, Ablation
 from bench.paper.reported import UNCONFIRMED, reported
-from bench.records import Record
-from bench.report.numerals import NONE, count
-from bench.report.outcomes import outcome
+from bench.report.content.numerals import NONE, count
+from bench.report.content.outcomes import outcome
+from bench.results.record import Record
 
 NAMES = {"steps": "K", "energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
 _SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # stand in columns
@@ -148,7 +148,7 @@ def _reading(parts: Iterable[Part], table: str) -> list[str]:
         for line in part.lines:
             name = f"{line.point.folder}" if line.point else line.row.label
             for record in line.row.records:
-                if not record.finished or record.data.get("attempts"):
+                if not record.finished:
                     message = record.data["message"]
                     end = outcome(record) + (f" ({message})" if message else "")
                     lines.append(f"{part.dataset}, {name}, seed {record.seed}: {end}.")

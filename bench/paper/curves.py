@@ -16,8 +16,8 @@ from bench.paper.measured import Line, Part
 from bench.paper.plan import MODEL, Ablation
 from bench.paper.reported import Value, reported
 from bench.paper.tables import SYMBOLS, example
-from bench.report import style
-from bench.report.sections import score
+from bench.report.content.sections import score
+from bench.report.plots import style
 
 PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient norm",), "gradient norm"))
 _PAPER = "#777777"
@@ -55,9 +55,6 @@ def _draw(out: Path, one: Ablation, part: Part) -> Drawing:
         Line2D([], [], color=looks.colour(MODEL), marker="o", label=f"measured: {how}"),
         Line2D([], [], color=_PAPER, marker="D", markersize=4, linestyle="--", label=_of_paper(same)),
     ]
-    if any(line.retried for line in part.lines):
-        after = "after a retry, whose settings are in the table"
-        handles.append(Line2D([], [], color=looks.colour(MODEL), marker="x", linestyle="none", label=after))
     figure.legend(handles=handles, loc="lower center", ncols=1)
     path = style.save(figure, out / FOLDER / f"score-by-{symbol}{ending}.png")
     return Drawing(path, f"Scores by {symbol}", _caption(one, part, same))
@@ -77,8 +74,8 @@ def _panel(
         axes.set_axis_off()
         axes.text(0.5, 0.5, f"no {names[-1]} measured", ha="center", color=style.FAINT, transform=axes.transAxes)
         return
-    for line, lines in _series(one, part).items():
-        _measured(axes, one, lines, metric["name"], colour, retried=line)
+    lines = sorted(part.lines, key=lambda line: _place(one, line))
+    _measured(axes, one, lines, metric["name"], colour)
     axes.set_xlabel(SYMBOLS[one.axis])
     axes.set_ylabel(style.literal(metric["label"]))
     axes.set_title(style.direction(metric))
@@ -111,24 +108,15 @@ def _panel(
     _scale(axes, [_place(one, line) for line in part.lines], theirs)
 
 
-def _series(one: Ablation, part: Part) -> dict[str, list[Line]]:
-    """The points as planned, in order, and each retried one by itself: it is no point of the same curve."""
-    found: dict[str, list[Line]] = {}
-    for line in sorted(part.lines, key=lambda line: _place(one, line)):
-        found.setdefault(f"{line.point and line.point.folder}: {line.retried}" if line.retried else "", []).append(line)
-    return found
-
-
-def _measured(axes: Axes, one: Ablation, lines: list[Line], name: str, colour: str, *, retried: str) -> None:
+def _measured(axes: Axes, one: Ablation, lines: list[Line], name: str, colour: str) -> None:
     found = [(_place(one, line), line, summary) for line in lines if (summary := line.row.score(name))]
-    marker = "x" if retried else "o"
     beside = axes.transData + ScaledTranslation(6 / 72, 0, axes.figure.dpi_scale_trans)  # points, to the right
     axes.errorbar(
         [place for place, *_ in found],
         [summary.mean for *_, summary in found],
         [summary.half or 0.0 for *_, summary in found],
         color=colour,
-        marker=marker,
+        marker="o",
         markersize=5,
         capsize=3,
         linewidth=1.3,

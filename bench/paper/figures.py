@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from bench.paper import toy
 from bench.paper.plan import MAIN, MODEL
-from bench.records import folder_name
-from bench.report import pictures, style, sweeps
-from bench.report.sections import Row, Section, split
-from bench.report.sweeps import Panel
+from bench.report.content.sections import Row, Section, split
+from bench.report.plots import curves as sweeps
+from bench.report.plots import sheets as pictures
+from bench.report.plots import style
+from bench.report.plots.curves import Panel
+from bench.results.layout import folder_name
 
 FOLDER = "figures"
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from bench.paper.tables import Item, PaperTable
-from bench.records import write_text
-from bench.report import page
-from bench.report.blocks import Block, Cell, Column
-from bench.report.tables import escape_latex, escape_markdown, latex_sentences, latex_table, markdown_table
+from bench.report.content.blocks import Block, Cell, Column
+from bench.report.page import page
+from bench.report.tables.markup import escape_latex, escape_markdown, latex_sentences, latex_table, markdown_table
+from bench.storage.files import write_text
 
 FOLDER = "tables"
 

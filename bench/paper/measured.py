@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.config.registry import label
 from bench.paper.plan import MAIN, MODEL, Ablation, Plan, Point
-from bench.records import Record, cell_folder, read_all
-from bench.registry import label
-from bench.report.outcomes import Absent
-from bench.report.sections import Row, Section, split
-from bench.status import live_status, status_text
+from bench.report.content.outcomes import Absent
+from bench.report.content.sections import Row, Section, split
+from bench.results.layout import cell_folder
+from bench.results.record import Record, read_all
+from bench.results.status import live_status, status_text
 
 Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
@@ -23,7 +24,6 @@ class Line:
     row: Row  # its `absent` are the planned cells without a record here
     planned: int  # training seeds
     point: Point | None = None
-    retried: str = ""  # settings that a retry changed: such runs stand in a line of their own
 
     @property
     def status(self) -> str:
@@ -102,7 +102,6 @@ def _parts(out: Path, dataset: str, wanted: list[_Wanted], sections: Sequence[Se
                 for row in (section.rows if section else ())
                 if row.records and row.records[0].path in paths
             ]
-            rows.sort(key=lambda row: bool(row.records[0].data.get("attempts")))  # as planned first, retried after
             here = {record.seed for row in rows for record in row.records}
             elsewhere = {record.seed: _number(shown, record) for record in own if record.seed not in here}
             absent = tuple(
@@ -113,7 +112,7 @@ def _parts(out: Path, dataset: str, wanted: list[_Wanted], sections: Sequence[Se
             if not rows:
                 rows = [Row(model, (), ())]
             rows[0] = replace(rows[0], absent=absent)
-            lines += [Line(row, len(seeds), point, _retried(row)) for row in rows]
+            lines += [Line(row, len(seeds), point) for row in rows]
         number, of = (section.number, section.of) if section else (1, 1)
         parts.append(Part(dataset, section, number, of, tuple(lines)))
     return parts
@@ -127,15 +126,6 @@ def _missing(root: Path, dataset: str, model: str, seed: int, elsewhere: dict[in
 
 def _number(sections: Iterable[Section], record: Record) -> int:
     return next(section.number for section in sections if record in section.records)
-
-
-def _retried(row: Row) -> str:
-    """The settings that the last attempt was made with, as far as they differ from those asked for."""
-    attempts = row.records[0].data.get("attempts") if row.records else None
-    if not attempts:
-        return ""
-    asked, made = attempts[0]["config"], row.records[0].data["config"]["model"]
-    return ", ".join(f"{name}={value}" for name, value in made.items() if asked.get(name, value) != value)
 
 
 def _label(asked: str, records: list[Record]) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config.settings import PROFILES, Profile, Sections, load_profile
 from bench.errors import UserError
-from bench.records import write_bytes
-from bench.settings import PROFILES, Profile, Sections, load_profile
+from bench.storage.files import write_bytes
 
 SCALES = Path(__file__).parent / "scales"
 MAIN = "main"

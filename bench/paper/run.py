@@ -1,4 +1,4 @@
-"""Run what a plan lacks: every cell through `bench.grid`, which trains none twice."""
+"""Run what a plan lacks: every cell through `bench.grid.grid`, which trains none twice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import grid
-from bench.commandline import data_root
+from bench.config.commandline import data_root
 from bench.errors import UserError
 from bench.features.cache import cache_folder
+from bench.grid import grid, reuse
 from bench.paper import plan as plans
-from bench.paper import reuse, toy
+from bench.paper import toy
 from bench.paper.plan import TOY, Plan
 
 

@@ -10,7 +10,7 @@ from bench.paper import captions
 from bench.paper.measured import Line, Part
 from bench.paper.plan import Ablation
 from bench.paper.reported import Value, reported
-from bench.report.numerals import NONE, bracketed, plus_minus
+from bench.report.content.numerals import NONE, bracketed, plus_minus
 
 SAMPLES = (("IS",), ("FID", "FD"), ("KID",))  # of each the one that the records have
 ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
@@ -75,19 +75,17 @@ def comparisons(parts: dict[str, list[Part]]) -> list[PaperTable]:
 
 def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Part]) -> tuple[Column, ...]:
     values = reported().of(table)
-    keys = dict.fromkeys((value.model, "") for value in values)  # the paper's models first, in its order
-    keys |= dict.fromkeys((_model(line), line.retried) for part in parts.values() for line in part.lines)
-    order = list(dict.fromkeys(model for model, _ in keys))
-    rows = sorted(keys, key=lambda key: order.index(key[0]))
-    columns = [_labels("model", (_named(*key) for key in rows))]
+    rows = dict.fromkeys(value.model for value in values)  # the paper's models first, in its order
+    rows |= dict.fromkeys(_model(line) for part in parts.values() for line in part.lines)
+    columns = [_labels("model", rows)]
     for dataset in dict.fromkeys([*(value.dataset for value in values), *parts]):
         title = reported().datasets.get(dataset, {}).get("title", dataset)
-        theirs = {(value.model, ""): value for value in values if value.dataset == dataset}
+        theirs = {value.model: value for value in values if value.dataset == dataset}
         if theirs:
             score = next(iter(theirs.values())).score
             columns.append(_reported(f"{title} {score}", score, [theirs.get(key) for key in rows]))
         if dataset in parts:
-            lines = {(_model(line), line.retried): line for line in parts[dataset].lines}
+            lines = {_model(line): line for line in parts[dataset].lines}
             columns += _measured(parts[dataset], [lines.get(key) for key in rows], names, f"{dataset} ")
     return tuple(columns)
 
@@ -111,7 +109,7 @@ def _ablation(one: Ablation, part: Part) -> tuple[Column, ...]:
         rows += [(place, line) for line in own]
         new += [place] + [None] * (len(own) - 1)
     lines, symbol = [line for _, line in rows], SYMBOLS[one.axis]
-    items = (Item(f"{place:g}{_retry(line)}", (place,)) for place, line in rows)
+    items = (Item(f"{place:g}", (place,)) for place, _ in rows)
     columns = [Column(symbol, (symbol,), tuple(items))]
     sigmas = {value.steps: value.sigma for value in values}
     if one.axis == "steps":
@@ -131,14 +129,6 @@ def _place(one: Ablation, line: Line) -> float:
 
 def _model(line: Line) -> str:
     return line.row.records[0].model if line.row.records else line.row.label
-
-
-def _named(model: str, retried: str) -> str:
-    return f"{model} (retried: {retried})" if retried else model
-
-
-def _retry(line: Line | None) -> str:
-    return f" (retried: {line.retried})" if line and line.retried else ""
 
 
 def _labels(header: str, texts: Iterable[str]) -> Column:

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError, one_line
-from bench.records import folder_name, record_bytes, write_bytes, write_record
+from bench.results.layout import folder_name
+from bench.results.record import record_bytes, write_record
+from bench.storage.files import write_bytes
 
 FOLDER = "toy"
 INDEX = "toy.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.locks import reporting
-from bench.records import read_all
+from bench.results.locks import reporting
+from bench.results.record import read_all
 
 
 def build(root: Path) -> list[Path]:
@@ -16,7 +16,11 @@ def build(root: Path) -> list[Path]:
     UserError where there is no such folder, no record, or a record that cannot be used; nothing is written then.
     """
     # pandas and matplotlib take a second to import: `python -m bench.report --help` need not wait for them.
-    from bench.report import csvs, outcomes, page, plots, sections, tables
+    from bench.report.content import outcomes, sections
+    from bench.report.page import page
+    from bench.report.plots import draw as plots
+    from bench.report.tables import csv as csvs
+    from bench.report.tables import markup as tables
 
     root = Path(root)
     if not root.is_dir():

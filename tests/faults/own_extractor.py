@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.seeds import seeded
+from bench.contract.seeds import seeded
 
 
 class Projection:

@@ -23,7 +23,7 @@ PROJECTION = ("--features", "tests.faults.own_extractor:Projection")  # instead 
 PATIENCE = 300.0  # seconds; only for tests that have failed already
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["bench.grid", "bench.report", "ebm.training", "baselines.vae", "baselines.dcgan"])
+_server.set_forkserver_preload(["bench.grid.grid", "bench.report", "ebm.training", "baselines.vae", "baselines.dcgan"])
 
 
 def start(

@@ -7,9 +7,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from bench.records import read
-from bench.run_state import CHECKPOINT, LOG, PREVIOUS
-from bench.status import STATUS_NAME
+from bench.grid.run_state import CHECKPOINT, LOG, PREVIOUS
+from bench.results.record import read
+from bench.results.status import STATUS_NAME
 
 MODEL, RECORD = "model.safetensors", "record.json"
 _OF_THE_MOMENT = ("created", "command", "checksum", "throughput")

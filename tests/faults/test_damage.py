@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from bench.run_state import CHECKPOINT, PREVIOUS
+from bench.grid.run_state import CHECKPOINT, PREVIOUS
 from tests.faults.processes import PROJECTION, SMOKE, finish, fork, last_line, wait_until
 from tests.faults.results import RECORD, assert_same_results, cells
 

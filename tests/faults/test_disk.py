@@ -11,9 +11,9 @@ import subprocess
 import pytest
 from PIL import Image
 
-from bench.checkpoint import load_checkpoint
-from bench.records import read
-from bench.status import read_status
+from bench.results.record import read
+from bench.results.status import read_status
+from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, run, start, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 

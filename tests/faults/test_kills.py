@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.run_state import CHECKPOINT
-from bench.status import read_status
+from bench.grid.run_state import CHECKPOINT
+from bench.results.status import read_status
 from tests.faults.processes import SMOKE, fork, last_line, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 

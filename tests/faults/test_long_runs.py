@@ -11,11 +11,11 @@ from statistics import median
 import pytest
 import torch
 
-from bench import registry
-from bench.run_state import CHECKPOINT, RunState
-from bench.seeds import seeded
-from bench.settings import build, load_profile
-from bench.training import TrainingConfig
+from bench.config import registry
+from bench.config.settings import build, load_profile
+from bench.contract.seeds import seeded
+from bench.grid.run_state import CHECKPOINT, RunState
+from bench.grid.training import TrainingConfig
 from tests.faults.processes import ROOT, SMOKE
 
 UPDATES, WARM = 2000, 500

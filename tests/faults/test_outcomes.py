@@ -6,12 +6,11 @@ import csv
 
 import pytest
 
-from bench.checkpoint import load_checkpoint
-from bench.records import read_all
-from bench.run_state import CHECKPOINT, LOG
-from bench.status.__main__ import lines
-from tests.faults.processes import PROJECTION, SMOKE, last_line, run
-from tests.faults.results import assert_nothing_left_over
+from bench.grid.run_state import CHECKPOINT, LOG
+from bench.results.record import read_all
+from bench.status import lines
+from bench.storage.checkpoint import load_checkpoint
+from tests.faults.processes import PROJECTION, SMOKE, run
 
 # 40 updates: the rate makes the energies overflow within a dozen, and a checkpoint is written after each
 WILD = ["--set", "ebm.updates=40", "ebm.lr=1e6", "ebm.lr_final=1e6", "training.checkpoint_minutes=1e-9"]
@@ -55,37 +54,12 @@ def test_divergence(tmp_path, measured):
     assert (ebm.folder / CHECKPOINT).exists()
 
 
-def test_a_retry_is_recorded(tmp_path):
-    """The first rate fails, half of it fails again: all is told, and the settings that were really used stand there."""
-    wild = [*SMOKE, *PROJECTION, *WILD, "--set", "training.retries=1", "--models", "ebm", "--out", tmp_path]
-    done = run(wild)
+def test_the_message_names_the_settings_to_try(tmp_path):
+    done = run([*SMOKE, *PROJECTION, *WILD, "--models", "ebm", "--out", tmp_path])
     assert done.returncode == 1, done.stderr
     (record,) = read_all(tmp_path)
-    (first,) = record.data["attempts"]
-    assert first["config"]["lr"] == 1e6
-    assert record.data["config"]["model"]["lr"] == 5e5
-    assert "at update" in first["message"]
-    assert "attempt 2 with" in done.stderr
-    assert "lr=500000" in done.stderr
-    again = run(wild)
-    assert again.returncode == 1, again.stderr
-    assert "already there (diverged)" in again.stderr
-
-
-def test_a_retry_that_helps(tmp_path):
-    """The rate is halved until the run holds; the record tells of every attempt, and of the rate that held."""
-    wild = ["--set", "ebm.lr=1e6", "ebm.lr_final=1e6", "ebm.updates=40", "training.retries=60", "training.grids=0"]
-    done = run([*SMOKE, *PROJECTION, *wild, "--models", "ebm", "--out", tmp_path])
-    assert done.returncode == 0, last_line(done.stderr)
-    (record,) = read_all(tmp_path)
-    assert record.finished
-    attempts = record.data["attempts"]
-    assert attempts
-    assert [one["config"]["lr"] for one in attempts] == [1e6 / 2**k for k in range(len(attempts))]
-    assert record.data["config"]["model"]["lr"] == 1e6 / 2 ** len(attempts)
-    retries = "retry" if len(attempts) == 1 else "retries"
-    assert f"finished after {len(attempts)} {retries}" in (tmp_path / "table.md").read_text()
-    assert_nothing_left_over(tmp_path)
+    assert record.data["config"]["model"]["lr"] == 1e6
+    assert "try --set ebm.lr=500000" in record.data["message"]
 
 
 @pytest.mark.parametrize(("name", "updates"), [("OutOfMemory", 2), ("OutOfMemoryLater", 10)])

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from bench.checkpoint import load_checkpoint
-from bench.run_state import CHECKPOINT
-from bench.status import read_status
+from bench.grid.run_state import CHECKPOINT
+from bench.results.status import read_status
+from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, start, wait_until
 from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.locks import cell_lock, released, taken
+from bench.results.locks import cell_lock, released, taken
 from tests.faults.processes import PATIENCE, PROJECTION, SMOKE, fork, start, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results, cells
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import tensors
-from bench.records import record_bytes
+from bench.results.record import record_bytes
+from bench.storage import sealed as tensors
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench import attempts, checkpoint, registry, settings, status
+from bench.config import registry, settings
 from bench.data import archives, celeba, decoding
 from bench.errors import UserError
 from bench.features import cache
-from bench.grid import SECTIONS
+from bench.grid.grid import SECTIONS
 from bench.paper import toy
-from bench.records import Record, parse, record_bytes
-from bench.tensors import DamagedError, seal
+from bench.results import status
+from bench.results.record import Record, parse, record_bytes
+from bench.storage import checkpoint
+from bench.storage.sealed import DamagedError, seal
 from tests import fabricate
 from tests.fuzz import forms
 from tests.fuzz.forms import Form
@@ -65,7 +67,7 @@ def _accepts(read: Callable[[bytes], Any]) -> Callable[[bytes], bool]:
 
 
 def _records() -> list[bytes]:
-    finished = fabricate.record(evaluation_seeds=(0,), retried_after=7)
+    finished = fabricate.record(evaluation_seeds=(0,))
     for part in (finished, *finished["references"].values()):
         part["metrics"] = part["metrics"][:2]
     finished["curves"] = finished["curves"][:1]
@@ -223,18 +225,6 @@ def _read_status(content: bytes) -> bool:
     return True
 
 
-def _attempts() -> list[bytes]:
-    one = attempts.Attempt("the chains have lost the data", 700, {"lr": 1e-3, "net": "plain", "steps": 20})
-    return [json.dumps([asdict(one)] * n).encode() for n in (1, 2)]
-
-
-def _read_attempts(content: bytes) -> None:
-    for one in attempts.parse(content, PATH.with_name(attempts.ATTEMPTS)):
-        assert one.message == str(one.message)
-        assert one.updates >= 0
-        assert dict(one.config) == one.config
-
-
 def _toys() -> list[bytes]:
     entry = {"title": "rings", "sha256": "0" * 64, "total_variation": {"short_run": 0.1, "learned": 0.5}}
     index = {"schema": 1, "seed": 0, "settings": {"bins": 64, "updates": 20}, "truths": {"rings": entry}}
@@ -260,7 +250,6 @@ SUBJECTS = {
         Subject("image", forms.IMAGE, _images, _accepts(_read_image)),
         Subject("archive", forms.PLAIN, _archives, _accepts(_read_archive)),
         Subject("status", forms.JSON, _statuses, _read_status),
-        Subject("attempts", forms.JSON, _attempts, _accepts(_read_attempts)),
         Subject("toy", forms.RECORD, _toys, _accepts(_read_toy)),
     )
 }

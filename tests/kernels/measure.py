@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench import runtime
-from bench.throughput import seconds_of
+from bench.evaluation.throughput import seconds_of
+from bench.machine import runtime
 from tests.kernels.memory import OF, peak_mib
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.seeds import seeded
+from bench.contract.seeds import seeded
 from ebm.energy import EnergyNet
 from ebm.langevin import ChainSettings, langevin
 from ebm.reference import langevin_reference

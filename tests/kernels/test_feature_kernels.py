@@ -16,10 +16,10 @@ from torch_fidelity.defaults import DEFAULTS
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
-from bench import runtime
+from bench.contract.seeds import BLOCK
+from bench.evaluation.throughput import seconds_of
 from bench.features import efficientnet_lite0, extract, inception, resolve
-from bench.seeds import BLOCK
-from bench.throughput import seconds_of
+from bench.machine import runtime
 from tests.feature_builders import pictures, save_random_inception
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.seeds import seeded
+from bench.contract.seeds import seeded
 from ebm.energy import ENERGY_NETS
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from tests.builders import images, short_run, trainer

@@ -1,0 +1,1 @@
+"""Profiles, overrides, the table of models, and the options that the programs share."""

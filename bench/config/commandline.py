@@ -1,0 +1,88 @@
+"""What the programs that run models share: options, checks of their values, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.machine import signals
+
+DATA_ROOT = "BENCH_DATA_ROOT"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # what a disk may say to a writer
+
+
+def add_common(p: argparse.ArgumentParser, features: str) -> None:
+    """Options of every program that runs a model; `features` is the default's name."""
+    p.add_argument("--data-root", type=Path, help=f"where data sets lie (default: ${DATA_ROOT}, else data)")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    p.add_argument(
+        "--features",
+        help="auto, inception or efficientnet-lite0, these two also as NAME/LAYER or NAME@SIDE, "
+        f"or package.module:Class (default: {features})",
+    )
+    p.add_argument("--inception-weights", type=Path, metavar="FILE", help="local weights of the Inception extractor")
+    p.add_argument("--no-cache", action="store_true", help="compute the features of real images anew, and keep nothing")
+    p.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_settings(p: argparse.ArgumentParser, example: str) -> None:
+    """Options that override settings."""
+    p.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help=f"override settings: {example}",
+    )
+    p.add_argument(
+        "--image-size", type=int, metavar="S", help="side that images are resized to; short for data.image_size"
+    )
+
+
+def data_root(arguments: argparse.Namespace) -> Path:
+    """Where data sets lie."""
+    return arguments.data_root or Path(os.environ.get(DATA_ROOT) or "data")
+
+
+def check_seeds(option: str, seeds: Sequence[int]) -> None:
+    """UserError for seeds that are negative or given twice."""
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"{option} {' '.join(map(str, seeds))}: give each seed once, none negative")
+
+
+def check_threads(threads: int | None) -> None:
+    """UserError for fewer threads than one; None is all cores."""
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads} is too few: give at least 1")
+
+
+def outcome(program: str, action: Callable[[], int]) -> int:
+    """The exit status of what a program does: its own, 2 after one line for a user's mistake or a disk that takes no
+    more, 130 after SIGINT and 143 after SIGTERM.
+    """
+    try:
+        with signals.handled():
+            return action()
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        print(
+            f"{program}: cannot write{place}: {error.strerror}; free some space or change the permissions: the same "
+            "command continues where it stopped",
+            file=sys.stderr,
+        )
+        return 2
+    except signals.Interrupted as error:
+        print(f"{program}: {error}; the same command continues where it stopped", file=sys.stderr)
+        return error.status

@@ -1,0 +1,131 @@
+"""The contract: what the harness may ask of a generative model and of its trainer. It asks nothing else.
+
+A model family plugs in as one *factory*: a callable with the attribute `Config` (a frozen dataclass derived from
+`ModelConfig`, with a default for every field) that is called as
+
+    trainer = factory(config, image_shape, generator=generator, device=device)
+
+and returns a `Trainer`. A trainer class with that constructor is such a factory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.contract.config import ModelConfig
+from bench.contract.priors import mix_normal
+
+Observer = Callable[
+    [int, Tensor], None
+]  # (decodes, least mean squared error so far of each image (n,)); not to be kept
+
+
+class GenerativeModel(nn.Module):
+    """A model of images. Images and decoded latents are float32, NCHW, in [-1, 1].
+
+    `sample` and `decode` set their own gradient mode; call them under `no_grad`, never under `inference_mode`.
+    Generators live on the model's device. Nothing draws from the global random state.
+    """
+
+    image_shape: tuple[int, int, int]  # C, H, W
+    evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
+    reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
+    unlikelihood_name: str = ""  # what `unlikelihood` returns: "energy"
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The part of the model that a sample needs; its size is reported as the sampler's parameters."""
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
+        """A draw of `n` latents from the prior."""
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images (n, C, H, W) in [-1, 1]: a deterministic function of each latent alone."""
+        raise NotImplementedError
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` images (n, C, H, W) in [-1, 1]."""
+        return self.decode(self.sample_latents(n, generator))
+
+    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
+        """The point at `t` in [0, 1] on a path from `a` to `b` that stays on the prior."""
+        raise NotImplementedError
+
+    def mix_latents_paper(self, a: Tensor, b: Tensor, t: float) -> Tensor:
+        """rho a + sqrt(1 - rho^2) b with rho = cos(t pi/2): the path of Nijkamp et al. 2019 (arXiv 1904.09770), evenly
+        spaced in the angle. For a normal prior it is `mix_latents` itself; for a uniform one it leaves the support.
+        """
+        return mix_normal(a, b, t)
+
+    def reconstruct(
+        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
+    ) -> Tensor:
+        """Reconstructions (n, C, H, W) in [-1, 1]; latent inversion spends at most `budget` decodes an image.
+
+        `observe`, given only where `reconstructs_by_inversion`, is told the least squared errors after each decode.
+        """
+        raise NotImplementedError
+
+    # What follows is optional: None or nothing stands for a model that has no such thing, and leaves its scores out.
+
+    def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor | None:
+        """The latents (n, ...) whose decodes are the reconstructions of `images`: ends of interpolations."""
+        return None
+
+    def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor | None:
+        """From noise to image: (frames, n, C, H, W) along the sampler, or None for a model that makes them at once."""
+        return None
+
+    def unlikelihood(self, images: Tensor) -> Tensor | None:
+        """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `unlikelihood_name`."""
+        return None
+
+    def moment_mismatch(self, a: Tensor, b: Tensor) -> float | None:
+        """How far apart the moments that learning matches are between a (n, C, H, W) and b (m, C, H, W), 0 to 2."""
+        return None
+
+    def at_compute(self, factor: float) -> GenerativeModel | None:
+        """The same weights with `factor` times the network evaluations a sample, rounded and at least 1."""
+        return None
+
+    def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Curves of the sampler's inner life over `n` samples, as a record holds them (docs/results.md)."""
+        return []
+
+    def long_run(self, generator: torch.Generator) -> list[dict[str, Any]]:
+        """Curves of a few samplers run far beyond their own length, as a record holds them."""
+        return []
+
+
+class Trainer(Protocol):
+    """Owns losses and optimizers; hides two optimizers, an inner chain or averaged weights from the loop."""
+
+    Config: ClassVar[type[ModelConfig]]
+    config: ModelConfig
+    model: GenerativeModel  # in eval mode between steps; what is sampled, averaged weights included
+    networks: tuple[nn.Module, ...]  # everything that is trained
+
+    def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
+        """One update on `images` (batch_size, C, H, W) in [-1, 1]; named scalars for the log."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs: nested dicts and lists of tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def count_parameters(*networks: nn.Module) -> int:
+    """The number of trainable scalars in all `networks` together."""
+    return sum(p.numel() for net in networks for p in net.parameters())

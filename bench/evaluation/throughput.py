@@ -1,0 +1,54 @@
+"""Time and throughput: one measurement for tables and kernels benchmark, on any device."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bench.contract.model import GenerativeModel
+from bench.contract.seeds import seeded
+from bench.machine import runtime
+
+
+def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that one call takes; a GPU is waited for before each reading of the clock."""
+    runtime.synchronize(device)
+    started = time.perf_counter()
+    function()
+    runtime.synchronize(device)
+    return time.perf_counter() - started
+
+
+@torch.no_grad()
+def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Samples/s and network evaluations/s of `model.sample` (for an energy model the latter are Langevin steps/s).
+
+    The median of `repeats` timed batches after one that is not counted. Peak memory is of tensors on a GPU while
+    sampling, or of the whole process on a CPU.
+    """
+    device = model.device
+    model.sample(batch_size, seeded(seed, "warm-up", device=device))
+    runtime.synchronize(device)
+    runtime.reset_peak_memory(device)
+    seconds = []
+    for repeat in range(repeats):
+        generator = seeded(seed, "throughput", repeat, device=device)
+        seconds.append(seconds_of(lambda generator=generator: model.sample(batch_size, generator), device))
+    rate = batch_size / statistics.median(seconds)
+    peak, peak_of = runtime.peak_memory(device)
+    return {
+        "samples_per_second": rate,
+        "samples_per_second_range": [batch_size / max(seconds), batch_size / min(seconds)],
+        "evaluations_per_second": rate * model.evaluations_per_sample,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "device": runtime.device_name(device.type),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mib": round(peak, 1),
+        "peak_memory_of": peak_of,
+    }

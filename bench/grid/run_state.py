@@ -1,0 +1,109 @@
+"""What of a training run is not the trainer's: updates done, seconds, the log; and its checkpoints on the disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.contract.model import Trainer
+from bench.contract.seeds import derive
+from bench.errors import NotFiniteError, UserError
+from bench.storage.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from bench.storage.files import write_text
+
+CHECKPOINT, PREVIOUS, LOG = "checkpoint.safetensors", "checkpoint.previous.safetensors", "log.csv"
+ROWS = 10_000  # a log holds no more: then every second row goes, so that memory and files stay bounded
+
+
+@dataclass
+class RunState:
+    """A run between two updates."""
+
+    done: int  # updates
+    seconds: float  # of updates alone
+    rows: list[dict[str, float]]  # of the log
+    last: dict[str, float]  # the last scalars that were all finite
+
+    @classmethod
+    def start(cls, folder: Path, trainer: Trainer, seed: int) -> RunState:
+        """A new run, or the one whose checkpoint lies in `folder`, its weights and optimizers put back.
+
+        A damaged checkpoint is left for the one before it, and both for a new run, with a line on standard error.
+        """
+        for path in (folder / CHECKPOINT, folder / PREVIOUS):
+            if not path.exists():
+                continue
+            try:
+                state, description = load_checkpoint(path, trainer.model.device)
+            except DamagedCheckpoint as error:
+                print(f"warning: {error}; an earlier state is used", file=sys.stderr, flush=True)
+                path.unlink()  # or the next save would put it in the place of the good one before it
+                continue
+            if description.get("run") != identity(trainer, seed):
+                raise UserError(f"{path} was left by a run with other settings: remove it, or choose another --out")
+            try:
+                trainer.load_state_dict(state)
+                return cls(**{name: description[name] for name in ("done", "seconds", "rows", "last")})
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{path} does not fit this version ({reason}): remove it to start afresh") from None
+        return cls(0, 0.0, [], {})
+
+    def log(self, scalars: dict[str, float]) -> None:
+        self.rows.append({"update": self.done, "seconds": round(self.seconds, 4), **scalars})
+        if len(self.rows) > ROWS:
+            del self.rows[1::2]  # the first row stays
+
+    def write_log(self, folder: Path) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(folder / LOG, text.getvalue())
+
+    def save(self, folder: Path, trainer: Trainer, seed: int) -> None:
+        """Write log and checkpoint; the checkpoint before becomes the previous one.
+
+        Raises NotFiniteError for a state that is not finite: what is on the disk can always be continued.
+        """
+        state = trainer.state_dict()
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors(state)):
+            raise NotFiniteError("the trainer's weights or optimizer became not finite")
+        self.write_log(folder)
+        if (folder / CHECKPOINT).exists():
+            os.replace(folder / CHECKPOINT, folder / PREVIOUS)
+        description: dict[str, Any] = {"run": identity(trainer, seed), **vars(self)}
+        save_checkpoint(folder / CHECKPOINT, state, description)
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove a run's checkpoints, whose outcome stands elsewhere."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def identity(trainer: Trainer, seed: int) -> str:
+    """A hash of all that decides a run but its images."""
+    return f"{derive(type(trainer).__name__, repr(trainer.config), seed):016x}"
+
+
+def tensors(node: Any) -> Iterator[torch.Tensor]:
+    """Every floating-point tensor of a trainer's state."""
+    if isinstance(node, torch.Tensor):
+        if node.is_floating_point():
+            yield node
+    elif isinstance(node, dict):
+        for value in node.values():
+            yield from tensors(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from tensors(value)

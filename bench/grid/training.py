@@ -1,0 +1,140 @@
+"""One loop for every trainer: batches, progress, log, sample grids, checkpoints, and a stop at the first bad number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.contract.config import require
+from bench.contract.images import from_uint8
+from bench.contract.model import Trainer
+from bench.contract.seeds import seeded
+from bench.errors import DivergedError
+from bench.grid.run_state import RunState
+from bench.machine import runtime, signals
+from bench.results.status import StatusWriter
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a run is watched and guarded; nothing here changes the weights that it ends with."""
+
+    log_every: int = 10  # updates between rows of the log
+    grids: int = 4  # sample grids in a run, evenly spaced, each with a checkpoint; 0 for none
+    checkpoint_minutes: float = 5.0  # between checkpoints
+
+    def __post_init__(self) -> None:
+        require(self, "log_every", self.log_every >= 1, "at least 1")
+        require(self, "grids", self.grids >= 0, "0 or more")
+        require(self, "checkpoint_minutes", self.checkpoint_minutes > 0, "above 0")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    updates: int
+    seconds: float  # of updates alone: not of logs, grids and checkpoints
+    last: dict[str, float]  # the last scalars that were all finite
+    status: str = "finished"  # or diverged, oom
+    message: str = ""  # what went wrong and when
+
+
+def batch_indices(n: int, batch_size: int, update: int, *keys: int | str) -> Tensor:
+    """The images of one update: a permutation of all `n` an epoch, a function of (keys, update) alone.
+
+    The images left over at an epoch's end are dropped. Fewer images than a batch are drawn with replacement.
+    """
+    if n < batch_size:
+        return torch.randint(n, (batch_size,), generator=seeded(*keys, "batch", update))
+    batches = n // batch_size
+    epoch, place = divmod(update, batches)
+    order = torch.randperm(n, generator=seeded(*keys, "epoch", epoch))
+    return order[place * batch_size : (place + 1) * batch_size]
+
+
+def train(
+    trainer: Trainer,
+    images: Tensor,  # uint8 (N, C, H, W), on any device
+    *,
+    seed: int,
+    folder: Path,  # where log and checkpoints go; a checkpoint that is there is continued
+    config: TrainingConfig,
+    save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
+    status: StatusWriter | None = None,
+    title: str = "training",
+    progress: bool = True,
+) -> TrainingResult:
+    """Run the trainer to its configured number of updates.
+
+    Batch and noise of an update are functions of (seed, update), so a continued run equals one never interrupted.
+    A scalar, a chain, a sample grid or weights that are not finite, or a DivergedError of the trainer's, end the run
+    there: the result says so, the log and the last checkpoint are kept. SIGINT and SIGTERM end it after the update,
+    with a checkpoint: signals.Interrupted.
+    """
+    model, updates = trainer.model, trainer.config.updates
+    run = RunState.start(folder, trainer, seed)
+    grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
+    saved_at, saved = time.monotonic(), run.done
+
+    def one_update() -> None:
+        started = time.perf_counter()
+        batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
+        generator = seeded(seed, "update", run.done, device=model.device)
+        try:
+            scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
+        except DivergedError as error:
+            raise DivergedError(f"{error}, at update {run.done + 1}") from None
+        run.seconds += time.perf_counter() - started
+        run.done += 1
+        bad = next((name for name, value in scalars.items() if not math.isfinite(value)), None)
+        if bad or run.done % config.log_every == 0 or run.done in (1, updates):
+            run.log(scalars)
+            bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
+        if bad:
+            raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
+        run.last = scalars
+
+    def save() -> None:
+        nonlocal saved_at, saved
+        try:
+            run.save(folder, trainer, seed)
+        except DivergedError as error:
+            raise DivergedError(f"{error} at update {run.done}") from None
+        saved_at, saved = time.monotonic(), run.done
+
+    bar = tqdm(total=updates, initial=run.done, desc=title, unit="update", disable=not progress, mininterval=1.0)
+    try:
+        with bar, signals.deferred() as signal:
+            while run.done < updates:
+                one_update()
+                bar.update()
+                if status is not None:
+                    status.training(run.done, updates, run.last)
+                if save_grid is not None and run.done in grid_updates:
+                    try:
+                        save_grid(run.done)
+                    except DivergedError as error:
+                        raise DivergedError(f"{error}, in the sample grid at update {run.done}") from None
+                    save()
+                due = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                leave = signal.noted  # asked once: one that comes after this has its update saved before it counts
+                if saved < run.done and (due or run.done == updates or leave):
+                    save()
+                if leave:
+                    signal.check()
+    except DivergedError as error:
+        run.write_log(folder)
+        return TrainingResult(run.done, run.seconds, run.last, "diverged", str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not runtime.is_out_of_memory(error):
+            raise
+        run.write_log(folder)
+        message = f"{runtime.out_of_memory(error)}, at update {run.done + 1}"
+        return TrainingResult(run.done, run.seconds, run.last, "oom", message)
+    return TrainingResult(run.done, run.seconds, run.last)

@@ -1,0 +1,1 @@
+"""What a report says: sections, verdicts, captions, numbers. No format."""

@@ -1,0 +1,296 @@
+"""What must stand beside a table for its numbers to mean anything: protocol, counts, seeds, device, what went wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from bench.report.content.numerals import count, number
+from bench.report.content.ranking import ALPHA, Ranking, rank, sampling_share
+from bench.report.content.sections import Reference, Section
+from bench.results.record import Record
+
+
+def caption(section: Section) -> list[str]:
+    """The sentences below a section's tables, in a fixed order."""
+    return [*reading(section), *protocol(section)]
+
+
+def reading(section: Section) -> list[str]:
+    """What the entries, the arrows and the bold ones mean."""
+    return [_entries(section), *_lead(section), *_verdict(section)]
+
+
+def protocol(section: Section) -> list[str]:
+    """How everything was measured, and what a reader must know of it."""
+    return [
+        *_shares(section),
+        *_scores(section),
+        *_notes(section),
+        *_references(section),
+        _data(section),
+        _conditions(section),
+        *_timing(section),
+        *_failed(section),
+    ]
+
+
+def _entries(section: Section) -> str:
+    seeds = _listed(section.seeds)
+    entries = [*section.metrics, *(metric for one in section.references for metric in one.metrics.values())]
+    kinds = ", ".join(_once(metric["interval_of"] for metric in entries if metric["interval"]))
+    brackets = f"brackets hold a 95 % interval over the images of the first evaluation seed ({kinds})"
+    if len(section.seeds) == 1:
+        one = f"Each entry is one value, from training seed {seeds}: nothing is known of how it varies between seeds"
+        return f"{one}; {brackets}." if kinds else f"{one}."
+    spread = "Entries are mean ± half the width of the mean's 95 % t interval over the finished training seeds"
+    single = f"an entry without ± comes from a single seed{f', and {brackets}' if kinds else ''}"
+    return f"{spread} (seeds {seeds}; the status column counts them); {single}."
+
+
+def _lead(section: Section) -> list[str]:
+    if section.lead is None:
+        return ["No run finished: there are no scores."]
+    plain = any(metric["better"] == "none" for metric in section.tabulated)
+    none = ", no arrow: a description, neither ranked nor tested" if plain else ""
+    return [f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."]
+
+
+def _verdict(section: Section) -> list[str]:
+    """What bold means, or why nothing is bold."""
+    if section.lead is None:
+        return []
+    ranking = rank(section)
+    if not ranking.comparisons:
+        return [f"Nothing is bold, as no column could be tested: {', '.join(_once(ranking.untested.values()))}."]
+    how = f"{ranking.test} over the {count(ranking.comparisons, 'comparison')} of this section, alpha = {ALPHA}"
+    if ranking.best:
+        lines = [f"Bold: best of its column and better than every other model there ({how})."]
+    else:
+        lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
+    if missing := _labels(section, ranking.untested):
+        lines.append(f"Not tested ({', '.join(_once(ranking.untested.values()))}): {missing}.")
+    for row in _once(ranking.withheld.values()):
+        won = [name for name, label in ranking.withheld.items() if label == row]
+        lines.append(
+            f"Best of those that finished, but not bold, as it has {_failures(section, row)}: {row} "
+            f"({_labels(section, won)})."
+        )
+    return lines + _budgets(section, ranking)
+
+
+def _budgets(section: Section, ranking: Ranking) -> list[str]:
+    unequal = []
+    for name in ranking.best:
+        metrics = [metric for record in section.records if (metric := record.metric(name))]
+        if len({metric.get("budget") for metric in metrics}) > 1:
+            unequal.append(name)
+    if not unequal:
+        return []
+    return [
+        "Budgets differ between the models: bold holds at the budgets stated, not at equal ones "
+        f"({_labels(section, unequal)})."
+    ]
+
+
+def _shares(section: Section) -> list[str]:
+    names = [metric["name"] for metric in section.tabulated]
+    if all(sampling_share(row, name) is None for row in section.rows for name in names):
+        return []
+    return [
+        "Share of the variance that sampling alone explains: the variance between evaluation seeds of one trained "
+        "model, over that plus the variance between training seeds (one-way random effects); rough for few seeds."
+    ]
+
+
+def _references(section: Section) -> list[str]:
+    """Where the rows below the models come from, and what keeps them from comparing."""
+    references = section.references
+    if not references:
+        return []
+    sizes = [f"{one.title}{_counts(one)}" for one in references]
+    lines = [f"Rows below the models, which no model made and no test includes: {'; '.join(sizes)}."]
+    if any(section.reference_label(one) != one.title for one in references):
+        lines.append(
+            "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
+        )
+    for reference in references:
+        notes: dict[tuple[str, str], list[str]] = {}
+        for metric in reference.metrics.values():
+            if metric.get("note"):
+                made_of = metric.get("made_of") or reference.title
+                notes.setdefault((made_of, metric["note"]), []).append(metric["label"])
+        lines += [f"{title}, {', '.join(labels)}: {_sentence(note)}" for (title, note), labels in notes.items()]
+    if differing := [one.title for one in references if _disagree(section, one)]:
+        lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
+    return lines
+
+
+def _counts(reference: Reference) -> str:
+    counted = next((one for one in reference.metrics.values() if one.get("n_generated") is not None), None)
+    if counted is None:
+        return ""
+    against = f" against {count(counted['n_real'], 'real image')}" if counted.get("n_real") is not None else ""
+    return f", {count(counted['n_generated'], 'image')}{against}"
+
+
+def _disagree(section: Section, reference: Reference) -> bool:
+    """Whether another record states a value that rounding does not explain."""
+    stated = [one for record in section.records if (one := record.data["references"].get(reference.kind))]
+    pairs = [(metric, reference.metrics.get(metric["name"], metric)) for one in stated for metric in one["metrics"]]
+    return any(not math.isclose(own["value"], first["value"], rel_tol=1e-3, abs_tol=1e-9) for own, first in pairs)
+
+
+def _labels(section: Section, names: Iterable[str]) -> str:
+    labels = {metric["name"]: metric["label"] for metric in section.metrics}
+    return ", ".join(labels[name] for name in names)
+
+
+def _scores(section: Section) -> list[str]:
+    """Metrics that share extractor and counts share a sentence."""
+    groups: dict[str, dict[str, str]] = {}
+    for metric in section.tabulated:
+        if how := _how(section, metric):  # the extractor, if any, is named there: its label need not
+            label = metric["name"] if metric.get("extractor") else metric["label"]
+            groups.setdefault(how, {})[metric["name"]] = label
+    return [f"{', '.join(_first_kinds(labels))}: {how}." for how, labels in groups.items()]
+
+
+def _first_kinds(labels: dict[str, str]) -> list[str]:
+    """The labels without those of a further kind (`length ratio, real ends`) where the first is among them."""
+    return [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
+
+
+def _how(section: Section, metric: dict[str, Any]) -> str:
+    parts = []
+    if metric.get("n_generated") is not None:
+        parts.append(f"{metric['n_generated']:,} generated images")
+    if metric.get("n_real") is not None:
+        parts.append(
+            f"against {count(metric['n_real'], 'real image')}" if parts else f"{metric['n_real']:,} real images"
+        )
+    how = " ".join(parts)
+    details = [how] if how else []
+    if metric.get("extractor"):
+        size = f" at {metric['resize']} × {metric['resize']} pixels" if metric.get("resize") else ""
+        weights = f" (weights {str(metric['weights_hash'])[:12]})" if metric.get("weights_hash") else ""
+        details.append(f"features of {metric['extractor']}{size}{weights}")
+    if metric.get("n") is not None:
+        own = [found for record in section.records if (found := record.metric(metric["name"]))]
+        details.append(f"mean over {' or '.join(_once(str(one.get('spread_of') or one.get('n')) for one in own))}")
+    if metric.get("points") is not None:
+        details.append(f"{metric['points']} points on each path")
+    if metric.get("budget") is not None:
+        details.append("each model's budget is in its column")
+    return ", ".join(details)
+
+
+def _notes(section: Section) -> list[str]:
+    """Each caveat once; with the models it holds for where it does not hold for all."""
+    having: dict[str, list[str]] = {}
+    holders: dict[tuple[str, str], list[str]] = {}
+    shown = {metric["name"] for metric in section.tabulated}
+    for row in section.rows:
+        for metric in (metric for record in row.finished for metric in record.metrics if metric["name"] in shown):
+            having.setdefault(metric["label"], []).append(row.label)
+            if metric.get("note"):
+                holders.setdefault((metric["label"], metric["note"]), []).append(row.label)
+    notes = []
+    for (label, note), rows in holders.items():
+        some = "" if set(rows) == set(having[label]) else f" ({', '.join(_once(rows))})"
+        notes.append(f"{label}{some}: {_sentence(note)}")
+    return notes
+
+
+def _data(section: Section) -> str:
+    data = section.records[0].data["data"]
+    sides = " × ".join(str(side) for side in data["image_shape"])
+    counts = f"{count(data['train'], 'training image')}, {data['held_out']:,} held out"
+    split = f"split seed {data['split_seed']}, content {data['content_hash'][:12]}"
+    notes = _once(str(note) for record in section.records for note in record.data["data"]["notes"])
+    return f"Data: {data['name']}, {sides} (channels × height × width), {counts}, {split}." + "".join(
+        f" Note: {_sentence(note)}" for note in notes
+    )
+
+
+def _conditions(section: Section) -> str:
+    records = [record.data for record in section.records]
+    each = [tuple(record["evaluation_seeds"]) for record in records]
+    seeds = " or ".join(_once(_listed(seeds) for seeds in each))
+    plural = "s" if max(map(len, each)) > 1 else ""
+    mean = " (a cell's score is the mean over them)" if plural else ""
+    profiles = ", ".join(_once(record["profile"] for record in records))
+    parts = [
+        f"Profile {profiles}",
+        f"evaluation seed{plural} {seeds}{mean}",
+        f"device {records[0]['environment']['device']}",
+    ]
+    versions = _once(str((record["environment"].get("packages") or {}).get("torch", "")) for record in records)
+    if versions:
+        parts.append(f"torch {', '.join(versions)}")
+    if commits := _once(_code(record["environment"]) for record in records):
+        parts.append(f"code {', '.join(commits)}")
+    return ", ".join(parts) + "."
+
+
+def _code(environment: dict[str, Any]) -> str:
+    commit = str(environment.get("git_commit") or "")[:12]
+    return f"{commit} with uncommitted changes" if commit and environment.get("git_dirty") else commit
+
+
+def _timing(section: Section) -> list[str]:
+    measured = [record for record in section.records if record.data["throughput"]]
+    if not measured:
+        return []
+    how = _once(_throughput(record) for record in measured)
+    return [
+        f"Seconds are wall-clock; samples/s: {'; '.join(how)}. "
+        "Parameters are those a sample needs, in brackets everything trained; evaluations are of that network."
+    ]
+
+
+def _throughput(record: Record) -> str:
+    throughput: dict[str, Any] = record.data["throughput"]
+    parts = []
+    if throughput.get("repeats") is not None:
+        parts.append(f"{count(throughput['repeats'], 'repeat')}")
+    if throughput.get("batch_size") is not None:
+        parts.append(f"batches of {throughput['batch_size']:,}")
+    if throughput.get("dtype"):
+        parts.append(str(throughput["dtype"]))
+    if throughput.get("threads") is not None:
+        parts.append(count(throughput["threads"], "thread"))
+    return ", ".join([*parts, f"on {throughput['device']}"])
+
+
+def _failures(section: Section, label: str) -> str:
+    row = next(row for row in section.rows if row.label == label)
+    kinds = ["diverged runs"] if row.diverged else []
+    return " and ".join([*kinds, *(["runs out of memory"] if len(row.failed) > len(row.diverged) else [])])
+
+
+def _failed(section: Section) -> list[str]:
+    """What became of the cells that are in no average."""
+    lines = []
+    for row in section.rows:
+        for record in row.records:
+            cell = f"{row.label}, seed {record.seed}"
+            if not record.finished:
+                what = "Diverged" if record.data["status"] == "diverged" else "Out of memory"
+                why = _sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
+                lines.append(f"{what}, and in no average: {cell}: {why}")
+        lines += [f"No record, and in no average: {row.label}, seed {cell.seed}: {cell.status}." for cell in row.absent]
+    return lines
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

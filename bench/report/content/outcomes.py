@@ -1,0 +1,68 @@
+"""How each cell ended, or where it stands: what a table says of the cells that have no scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.results.layout import cell_folder, folder_name
+from bench.results.record import Record
+from bench.results.status import live_status, status_text
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A cell without a record. Names are the folder's where no record of the results folder tells the true ones."""
+
+    dataset: str
+    model: str
+    seed: int  # of training
+    status: str  # `not run`, `training, update 300 of 1000`, `interrupted at update 300`
+
+
+def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
+    """The cells without a record: those with a folder, and those that a data set's other cells lead one to expect.
+
+    Expected are all models of a data set with all its training seeds: nothing else says what a run was meant to hold.
+    """
+    names = {folder_name(name): name for record in records for name in (record.dataset, record.model)}
+    there = {(record.dataset, record.model, record.seed) for record in records}
+    found: dict[tuple[str, str, int], str] = {}
+    for folder in sorted(Path(root).glob("cells/*/*/seed-*")):
+        seed = folder.name.removeprefix("seed-")
+        cell = [names.get(part, part) for part in folder.parts[-3:-1]]
+        if folder.is_dir() and seed.isdecimal() and (*cell, int(seed)) not in there:
+            found[cell[0], cell[1], int(seed)] = status_text(live_status(folder))
+    known = there | found.keys()
+    for dataset in {dataset for dataset, _, _ in known}:
+        models = {model for name, model, _ in known if name == dataset}
+        seeds = {seed for name, _, seed in known if name == dataset}
+        for cell in {(dataset, model, seed) for model in models for seed in seeds} - known:
+            found[cell] = status_text(live_status(cell_folder(root, *cell)))
+    return [Absent(*cell, status) for cell, status in sorted(found.items())]
+
+
+def outcome(record: Record) -> str:
+    """How one cell ended: `finished`, `diverged at update 812`, `out of memory`."""
+    ends = {"finished": "finished", "oom": "out of memory"}
+    return ends.get(record.data["status"], f"diverged at update {record.stopped_at}")
+
+
+def tally(records: Sequence[Record], cells: Sequence[Absent]) -> str:
+    """A row's status: `2 finished, 1 diverged at update 812, 1 out of memory, 1 not run`."""
+    by_status = [
+        [record for record in records if record.data["status"] == status] for status in ("finished", "diverged", "oom")
+    ]
+    parts = [f"{len(same)} {_ending(same)}" for same in by_status if same]
+    parts += [f"{count} {status}" for status, count in Counter(cell.status for cell in cells).items()]
+    return ", ".join(parts)
+
+
+def _ending(records: Sequence[Record]) -> str:
+    """`finished`, `diverged at updates 7, 812`, `out of memory`: of records of one status."""
+    if records[0].data["status"] != "diverged":
+        return "finished" if records[0].finished else "out of memory"
+    stops = ", ".join(str(record.stopped_at) for record in records)
+    return f"diverged at update{'s' if len(records) > 1 else ''} {stops}"

@@ -1,0 +1,68 @@
+"""Which scores are best beyond chance, and how much of a score's variance the sampling alone explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.report.content import statistics
+from bench.report.content.sections import Row, Section, score
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The verdict on the tables of one section."""
+
+    best: dict[str, str]  # metric name -> label of the row that is better than every other beyond chance
+    comparisons: int
+    test: str  # in words
+    untested: dict[str, str]  # metric name -> why it was not tested
+    withheld: dict[str, str]  # metric name -> label of a row that would be best, but not all of its runs finished
+    p_values: dict[str, dict[str, float]]  # metric name -> label of a row -> corrected p-value of the leader against it
+    order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
+
+
+def rank(section: Section) -> Ranking:
+    """Test the best model of every column of the section's tables against each other model of that column."""
+    columns = {}
+    for metric in section.tabulated:
+        values = {row.label: _values(row, metric["name"]) for row in section.rows}
+        values = {label: found for label, found in values.items() if found}
+        if values and metric["better"] != "none":
+            columns[metric["name"]] = (metric["better"], values)
+    verdict = statistics.winners(columns, alpha=ALPHA)
+    whole = {row.label for row in section.rows if not row.failed}
+    best = {name: label for name, label in verdict.best.items() if label is not None}
+    return Ranking(
+        best={name: label for name, label in best.items() if label in whole},
+        comparisons=verdict.comparisons,
+        test=verdict.test,
+        untested=verdict.untested,
+        withheld={name: label for name, label in best.items() if label not in whole},
+        p_values=verdict.p_values,
+        order={name: _ordered(values, better) for name, (better, values) in columns.items()},
+    )
+
+
+def _ordered(values: dict[str, list[float]], better: str) -> list[str]:
+    sign = 1 if better == "lower" else -1
+    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, as statistics.winner is
+
+
+def sampling_share(row: Row, name: str) -> float | None:
+    """The share, in [0, 1], of a score's variance that comes from the evaluation seed and not from the training seed.
+
+    None below two training seeds with two or more evaluation seeds each, or where nothing varies.
+    """
+    values = [metric["per_seed"] for record in row.finished if (metric := record.metric(name))]
+    if len(values) < 2 or len(values[0]) < 2 or len({len(value) for value in values}) > 1:
+        return None
+    parts = statistics.variance_parts(values)
+    return parts.share if parts.total > 0 else None
+
+
+def _values(row: Row, name: str) -> list[float]:
+    return [value for record in row.finished if (value := score(record, name)) is not None]

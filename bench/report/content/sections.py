@@ -1,0 +1,288 @@
+"""Which records may stand in one table: a section holds one dataset under one protocol, a row one model's seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import stdev
+from typing import Any
+
+from bench.errors import UserError
+from bench.report.content import statistics
+from bench.report.content.outcomes import Absent, tally
+from bench.results.layout import folder_name
+from bench.results.record import Record
+from bench.results.schema import GROUPS, REFERENCES
+
+# Scores compare only where all of these agree. A metric's budget and the sampling batch may differ between models; its
+# count `n` is partly an outcome (paths with equal ends are left out): what was asked for stands in config.evaluation.
+_COUNTS = ("n_real", "n_generated")
+_METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_hash", *_COUNTS, "points")
+# A row averages over these, so they do not part a section.
+_SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
+_MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval, of n values.
+
+    A single value has neither a deviation nor an interval: both are None.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+    half: float | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What no model made: held-out images (the floor) or noise (the ceiling), scored like a model's samples."""
+
+    kind: str  # floor or ceiling
+    title: str
+    metrics: dict[str, dict[str, Any]]  # by name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model under one configuration: its records in the order of their training seeds, and its missing cells."""
+
+    label: str
+    records: tuple[Record, ...]  # none where no cell of the model has a record yet
+    absent: tuple[Absent, ...] = ()
+
+    @property
+    def finished(self) -> list[Record]:
+        return [record for record in self.records if record.finished]
+
+    @property
+    def diverged(self) -> list[Record]:
+        return [record for record in self.records if record.data["status"] == "diverged"]
+
+    @property
+    def failed(self) -> list[Record]:
+        """Diverged or out of memory: a mean over the others is one over survivors."""
+        return [record for record in self.records if not record.finished]
+
+    @property
+    def status(self) -> str:
+        """`3 finished`, or `2 finished, 1 diverged at update 812`, and what `outcomes.tally` says of the rest."""
+        return tally(self.records, self.absent)
+
+    def fact(self, field: str) -> Any:
+        """A field that is the same in all records of one configuration; None where there is no record."""
+        return self.records[0].data[field] if self.records else None
+
+    def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
+        """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
+        return summarize(found for record in self.finished if (found := value(record)) is not None)
+
+    def score(self, name: str) -> Summary | None:
+        return self.summary(lambda record: score(record, name))
+
+
+@dataclass(frozen=True)
+class Section:
+    """One dataset under one protocol. `number` counts from 1 within the dataset, `of` is how many it has."""
+
+    dataset: str
+    number: int
+    of: int
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        return self.dataset if self.of == 1 else f"{self.dataset} (protocol {self.number} of {self.of})"
+
+    @property
+    def folder(self) -> str:
+        """The section's plots: `plots/<dataset>`, further protocols in a folder of their own below it."""
+        base = f"plots/{folder_name(self.dataset)}"
+        return base if self.number == 1 else f"{base}/protocol-{self.number}"
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for row in self.rows for record in row.records]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({record.seed for record in self.records})
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One example of every metric: the lead first, the others by group, in the records' order."""
+        found: dict[str, dict[str, Any]] = {}
+        for metric in (metric for record in self.records for metric in record.metrics):
+            found.setdefault(metric["name"], metric)
+        return sorted(found.values(), key=lambda metric: (not metric.get("lead"), GROUPS.index(metric["group"])))
+
+    @property
+    def tabulated(self) -> list[dict[str, Any]]:
+        """The metrics that tables and plots show, in the order of `metrics`."""
+        return [metric for metric in self.metrics if _MINOR not in metric["name"]]
+
+    @property
+    def references(self) -> list[Reference]:
+        """Floor and ceiling, as the first finished record states them."""
+        stated = next((record.data["references"] for record in self.records if record.data["references"]), {})
+        return [
+            Reference(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})
+            for kind in REFERENCES
+            if kind in stated
+        ]
+
+    @property
+    def lead(self) -> dict[str, Any] | None:
+        """The score that decides; where no record names one, the first."""
+        return next(iter(self.metrics), None)
+
+    def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
+        """The reference's title, with its number of images where the models' scores count another one.
+
+        Where all of the scores `names` say what else they were made of (`made_of`), that.
+        """
+        made_of = {reference.metrics[name].get("made_of") for name in names if name in reference.metrics}
+        if len(made_of) == 1 and (only := made_of.pop()):
+            return only
+        for metric in self.metrics:
+            own = reference.metrics.get(metric["name"], {}).get("n_generated")
+            if own is not None and own != metric.get("n_generated"):
+                return f"{reference.title} ({own:,} images)"
+        return reference.title
+
+
+def score(record: Record, name: str) -> float | None:
+    """The value of a metric, None where the record lacks it."""
+    metric = record.metric(name)
+    return None if metric is None else float(metric["value"])
+
+
+def summarize(values: Iterable[float]) -> Summary | None:
+    """Mean, deviation and interval of the mean; None for no values at all."""
+    values = [float(value) for value in values]
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Summary(mean, None, 1)
+    low, high = statistics.t_interval(values)
+    return Summary(mean, stdev(values), len(values), (high - low) / 2)
+
+
+def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]:
+    """Part the records into sections: by dataset, then by protocol (data, evaluation, extractor, counts, device).
+
+    The cells without a record, `absent`, join their model's first row in the data set's first section that has one;
+    a model without any record gets a row in the first section, and a data set without any has no section.
+    UserError where one section would hold the same model, configuration and training seed twice, or where the columns
+    of one table would count different images.
+    """
+    result = []
+    for record in records:
+        _refuse_mixed_counts(record)
+    for dataset in dict.fromkeys(record.dataset for record in records):
+        pools = _pools([record for record in records if record.dataset == dataset])
+        parted = [_rows(pool) for pool in pools]
+        for model in sorted({cell.model for cell in absent if cell.dataset == dataset}):
+            own = tuple(cell for cell in absent if (cell.dataset, cell.model) == (dataset, model))
+            _place(parted, model, own)
+        for number, rows in enumerate(parted, start=1):
+            result.append(Section(dataset, number, len(pools), tuple(rows)))
+    return result
+
+
+def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> None:
+    """Put a model's missing cells where its records stand, or in a row of their own."""
+    for rows in parted:
+        for index, row in enumerate(rows):
+            if row.records and row.records[0].model == model:
+                rows[index] = replace(row, absent=cells)
+                return
+    parted[0].append(Row(model, (), cells))
+    parted[0].sort(key=lambda row: row.records[0].model if row.records else row.label)  # stable
+
+
+def _refuse_mixed_counts(record: Record) -> None:
+    """A Frechet distance of 1,000 images beside precision of 500 would be read as one experiment."""
+    for field in _COUNTS:
+        counts: dict[int, str] = {}
+        for metric in record.metrics:
+            if metric["group"] == "samples" and metric.get(field) is not None:
+                counts.setdefault(metric[field], metric["label"])
+        if len(counts) > 1:
+            (first, one), (second, other) = list(counts.items())[:2]
+            raise UserError(
+                f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
+                f"table must count the same images; delete the folder {record.folder} and run the cell again"
+            )
+
+
+def _pools(records: list[Record]) -> list[list[Record]]:
+    """Records whose protocols agree in all that both state; a diverged one states no scores, so its settings decide."""
+    pools: list[tuple[dict[Hashable, Any], list[Record]]] = []
+    for record in sorted(records, key=lambda record: not record.metrics):  # stable: scores first, then the order given
+        protocol = _protocol(record)
+        for known, members in pools:
+            if all(known.get(key, value) == value for key, value in protocol.items()):
+                known.update(protocol)
+                members.append(record)
+                break
+        else:
+            pools.append((protocol, [record]))
+    return [members for _, members in pools]
+
+
+def _protocol(record: Record) -> dict[Hashable, Any]:
+    data, config, throughput = record.data["data"], record.data["config"], record.data["throughput"] or {}
+    facts: dict[Hashable, Any] = {
+        "images": [data[key] for key in ("image_shape", "train", "held_out", "split_seed", "content_hash")],
+        "data": _canonical(config["data"]),
+        "evaluation": _canonical(config["evaluation"]),
+        "device": record.data["environment"]["device"],
+    }
+    if throughput:
+        facts["timing"] = [throughput.get(key) for key in ("device", "dtype", "threads")]
+        facts["timing", record.model] = throughput.get("batch_size")
+    for metric in record.metrics:
+        facts["metric", metric["name"]] = [metric.get(key) for key in _METRIC_PROTOCOL]
+        facts["budget", metric["name"], record.model] = [metric.get("budget"), metric.get("budget_unit")]
+    return facts
+
+
+def _rows(records: list[Record]) -> list[Row]:
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
+        groups.setdefault((record.model, _canonical(_settings(record))), []).append(record)
+    rows = []
+    for (model, settings), members in groups.items():
+        seen: dict[int, Record] = {}
+        for record in members:
+            if (twin := seen.setdefault(record.seed, record)) is not record:
+                raise UserError(
+                    f"{twin.path} and {record.path} both hold {record.dataset}, {model}, training seed {record.seed}; "
+                    "delete one of the two folders"
+                )
+        siblings = [json.loads(other) for name, other in groups if name == model]
+        rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
+    return rows
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    training = record.data["training"]
+    schedule = {"planned_updates": training["planned_updates"], "batch_size": training["batch_size"]}
+    return schedule | record.data["config"]["model"]
+
+
+def _label(model: str, settings: dict[str, Any], siblings: list[dict[str, Any]]) -> str:
+    """The model's name; where it stands in a section under several configurations, with what tells them apart."""
+    differing = [key for key in settings if any(other.get(key) != settings[key] for other in siblings)]
+    return f"{model} ({', '.join(f'{key}={settings[key]}' for key in differing)})" if differing else model
+
+
+def _canonical(config: dict[str, Any]) -> str:
+    kept = {key: value for key, value in config.items() if key not in _SEEDS}
+    return json.dumps(kept, sort_keys=True)

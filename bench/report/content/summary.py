@@ -1,0 +1,184 @@
+"""What beat what, with which certainty, in plain words: the top of the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bench.report.content.blocks import budget_text, score_text
+from bench.report.content.numerals import NONE, bracketed, count, number, plus_minus
+from bench.report.content.ranking import ALPHA, Ranking, rank
+from bench.report.content.sections import Row, Section
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One section in a sentence, and what a reader must know before believing it."""
+
+    headline: str
+    points: tuple[str, ...]
+
+
+def verdict(section: Section) -> Verdict:
+    """The verdict on a section. Only what the tests of `ranking` support is called better."""
+    if section.lead is None:
+        return Verdict("No run finished: there are no scores.", (_cells(section),))
+    ranking = rank(section)
+    points = [
+        _means(section, ranking),
+        *_wins(section, ranking),
+        *_open(section, ranking),
+        *_untested(section, ranking),
+        *_certainty(ranking),
+        *_unequal(section),
+        _cells(section),
+    ]
+    return Verdict(_headline(section, ranking), tuple(points))
+
+
+def _headline(section: Section, ranking: Ranking) -> str:
+    lead = section.lead
+    assert lead is not None
+    name, label = lead["name"], lead["label"]
+    if lead["better"] == "none":
+        return f"{label} describes and does not rank: no winner can be named."
+    if best := ranking.best.get(name):
+        scoreless = any(not row.score(name) for row in section.rows)
+        return f"{best} is better than every other model{' that has' if scoreless else ' in'} the lead score, {label}."
+    if kept := ranking.withheld.get(name):
+        return f"No winner can be named in the lead score, {label}: {kept} is ahead, but not all of its runs finished."
+    if len(ranking.order.get(name, [])) < 2:
+        return f"Only one model has the lead score, {label}: there is nothing to compare it with."
+    if reason := ranking.untested.get(name):
+        return f"No winner can be named in the lead score, {label}: {reason}."
+    return f"No winner can be named in the lead score, {label}."
+
+
+def _means(section: Section, ranking: Ranking) -> str:
+    """The lead score of every model, best first; against whom the best one's lead is real; floor and ceiling."""
+    lead = section.lead
+    assert lead is not None
+    name = lead["name"]
+    order = ranking.order.get(name) or [row.label for row in section.rows if row.score(name)]
+    rows = {row.label: row for row in section.rows}
+    listed = "; ".join(f"{label} {score_text(rows[label], name)}" for label in order)
+    arrow = "" if lead["better"] == "none" else f" ({lead['better']} is better)"
+    sentences = [f"{lead['label']}{arrow}: {listed}."]
+    if p_values := ranking.p_values.get(name):
+        sentences.append(_against(order[0], {label: p_values[label] for label in order[1:]}))
+    for reference in section.references:
+        if own := reference.metrics.get(name):
+            value = bracketed(own["value"], own["interval"])
+            sentences.append(f"For scale, {section.reference_label(reference, [name])}: {value}.")
+    return " ".join(sentences)
+
+
+def _against(best: str, p_values: dict[str, float]) -> str:
+    """A difference from one model alone is no win: the best was chosen by the same numbers that are tested."""
+    sure = [f"{label} ({_p(p)})" for label, p in p_values.items() if p <= ALPHA]
+    chance = [f"{label} ({_p(p)})" for label, p in p_values.items() if p > ALPHA]
+    if not chance:
+        return f"{best} has the best mean, and chance hardly explains its lead over {_and(sure)}."
+    text = f"{best} has the best mean, but chance alone could explain its lead over {_and(chance)}"
+    return f"{text}, though hardly over {_and(sure)}." if sure else f"{text}."
+
+
+def _wins(section: Section, ranking: Ranking) -> list[str]:
+    names = _names(section)
+    won: dict[str, list[str]] = {}
+    for name, label in ranking.best.items():
+        won.setdefault(label, []).append(names[name])
+    return [f"{label} is better than every other model in {_and(scores)}." for label, scores in won.items()]
+
+
+def _open(section: Section, ranking: Ranking) -> list[str]:
+    names = _names(section)
+    lines = []
+    if undecided := [names[name] for name in ranking.p_values if name not in ranking.best | ranking.withheld]:
+        lines.append(
+            f"No winner in {_and(undecided)}: no model is shown to be better than every other. "
+            "That does not show them to be equal; few seeds find large differences only."
+        )
+    for label in dict.fromkeys(ranking.withheld.values()):
+        scores = [names[name] for name, row in ranking.withheld.items() if row == label]
+        lines.append(
+            f"{label} is ahead in {_and(scores)}, but not all of its runs finished: its mean is one over survivors, "
+            "and no winner is named."
+        )
+    return lines
+
+
+def _untested(section: Section, ranking: Ranking) -> list[str]:
+    names = _names(section)
+    reasons: dict[str, list[str]] = {}
+    for name, reason in ranking.untested.items():
+        reasons.setdefault(reason, []).append(names[name])
+    return [f"Not tested, as there are {reason}: {', '.join(scores)}." for reason, scores in reasons.items()]
+
+
+def _certainty(ranking: Ranking) -> list[str]:
+    if not ranking.comparisons:
+        return []
+    return [
+        f"Certainty: {ranking.test} over {count(ranking.comparisons, 'comparison')} of means over training seeds. The "
+        f"chance that luck alone makes even one model better than every other is at most {100 * ALPHA:.0f} %, if "
+        "the scores of a model's seeds are normally distributed."
+    ]
+
+
+def _unequal(section: Section) -> list[str]:
+    """Where the models are not matched: a better score may be a bigger budget."""
+    rows = [row for row in section.rows if row.records]
+    facts: list[tuple[str, Callable[[Row], str]]] = [
+        ("parameters that a sample needs", lambda row: number(row.fact("parameters"))),
+        ("parameters trained", lambda row: number(row.fact("parameters_trained"))),
+        ("planned updates", lambda row: number(row.fact("training")["planned_updates"])),
+        ("images per update", lambda row: number(row.fact("training")["batch_size"])),
+        ("training seconds", lambda row: plus_minus(row.summary(lambda one: one.data["training"]["seconds"]))),
+        ("network evaluations per sample", lambda row: number(row.fact("network_evaluations_per_sample"))),
+    ]
+    budgeted = next((one["name"] for one in section.tabulated if one.get("budget") is not None), None)
+    if budgeted:
+        facts.append((f"budget of {_names(section)[budgeted]}", lambda row: budget_text(row, budgeted)))
+    differing = []
+    for what, text in facts:
+        told = {row.label: value for row in rows if (value := text(row)) != NONE}
+        if len(set(told.values())) > 1:
+            differing.append(f"{what} ({', '.join(f'{label} {value}' for label, value in told.items())})")
+    return [f"The models are not matched; they differ in {'; '.join(differing)}."] if differing else []
+
+
+def _cells(section: Section) -> str:
+    """How many cells finished; every model of which one did not, with its status."""
+    total = sum(len(row.records) + len(row.absent) for row in section.rows)
+    finished = sum(len(row.finished) for row in section.rows)
+    seeds = f"training seeds {', '.join(map(str, section.seeds))}"
+    if len(section.seeds) == 1:
+        seeds = f"one training seed, {section.seeds[0]}, which says nothing of how another would do"
+    rows = count(len(section.rows), "row")
+    text = f"Cells: {finished} of {total} finished, in {rows} of the tables; {seeds}."
+    others = [f"{row.label}: {row.status}" for row in section.rows if row.absent or row.failed]
+    return f"{text} {'; '.join(others)}." if others else text
+
+
+def _names(section: Section) -> dict[str, str]:
+    """What to call each score in a list: its label, without the extractor where that leaves it the only one."""
+    short = {
+        metric["name"]: re.sub(r"\([^()]*\)$", "", metric["label"]) if metric.get("extractor") else metric["label"]
+        for metric in section.tabulated
+    }
+    taken = list(short.values())
+    names = {one["name"]: short[one["name"]] for one in section.tabulated}
+    names |= {one["name"]: one["label"] for one in section.tabulated if taken.count(short[one["name"]]) > 1}
+    return {name: re.sub(r", (.+)$", r" (\1)", label) for name, label in names.items()}  # commas part the list
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def _and(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,80 @@
+"""The plots as a page shows them: their order, what each is called, and in words what there is to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.report.content.sections import Section
+from bench.report.plots.curves import file_name
+
+# Stem of the file -> title, and what to look for; in the order of the page. docs/results.md says more.
+_KNOWN = {
+    "samples": ("Samples", "Samples of each model's first finished training seed, not picked by eye."),
+    "reconstructions": (
+        "Reconstructions",
+        "Held-out images in the first row, each model's reconstruction of them below.",
+    ),
+    "chain": (
+        "From noise to image",
+        "Each row is one sample on its way through the chain; numbers are Langevin steps.",
+    ),
+    "long_chain": ("Long chains", "The same chains run on, far past the steps that they were trained for."),
+    "interpolations": ("Interpolation between samples", "Each row walks from one sample to another."),
+    "interpolations_reconstructed": (
+        "Interpolation between real images",
+        "Each row walks from one real image to another, as the model reconstructs them.",
+    ),
+    "nearest": (
+        "Nearest training images",
+        "Samples, each above the training image nearest to it in feature space: equal pairs may be copies.",
+    ),
+    "scores": (
+        "Scores of the samples",
+        "Bar: mean; whisker: 95 % interval; dot: one training seed; broken lines: references.",
+    ),
+    "scores_reconstruction": ("Reconstruction scores", "As above, for reconstructions at the budgets in the table."),
+    "scores_interpolation": ("Interpolation scores", "As above, for paths between images."),
+    "scores_diagnostics": ("Diagnostics", "As above, for what only models with an energy have."),
+    "learning_curves": ("Learning curves", "Each logged scalar against the update, a line style per training seed."),
+    "score_against_seconds": ("Score against time", "The lead score against seconds of training and of sampling."),
+}
+_CURVE = "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use."
+_LAST = "score_against_seconds"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption; `alt` stands for it where it cannot be seen."""
+
+    path: Path
+    title: str
+    text: str
+    alt: str
+
+
+def figures(section: Section, plots: Iterable[Path]) -> list[Figure]:
+    """The section's pictures among `plots`, those that show images first. A file of another name is shown too."""
+    own = [path for path in plots if path.parent.as_posix().endswith(section.folder)]
+    curves = {
+        Path(file_name(curve["name"])).stem: curve["title"]
+        for record in section.records
+        for curve in record.data["curves"]
+    }
+    known = [name for name in _KNOWN if name != _LAST]
+    order = {name: place for place, name in enumerate([*known, *curves])} | {_LAST: len(known) + len(curves) + 1}
+    own.sort(key=lambda path: (order.get(path.stem, len(known) + len(curves)), path.name))
+    result = []
+    for path in own:
+        title, text = _KNOWN.get(path.stem) or (
+            curves.get(path.stem) or words(path),
+            _CURVE if path.stem in curves else "",
+        )
+        result.append(Figure(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
+    return result
+
+
+def words(path: Path) -> str:
+    """`table-2_by-steps.png` -> `table 2 by steps`."""
+    return " ".join(path.stem.replace("_", " ").replace("-", " ").split())

@@ -1,0 +1,218 @@
+"""Score bars: each model's mean, its interval and its seeds, between the floor and the ceiling."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.report.content.numerals import bracketed, plus_minus
+from bench.report.content.sections import Row, Section, score
+from bench.report.plots import style
+from bench.results.schema import GROUPS
+
+_LINES = {"floor": ((0, (5, 2)), "#444444"), "ceiling": ((0, (1.2, 1.2)), "#444444")}  # dashes and colour
+_FLAT = 3.0  # a linear axis on which a ceiling this many times above the models would press them flat
+_FAR = 100.0  # a reference this many times below all models is named at the logarithmic axis' edge, not drawn
+
+
+def scores(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
+    """A figure per group of scores: `scores.png` for the samples, `scores_<group>.png` for each other group."""
+    if not section.metrics:
+        return [style.message(folder / "scores.png", f"{section.title}: scores", style.nothing(section))]
+    written = []
+    for group in GROUPS:
+        metrics = [metric for metric in section.tabulated if metric["group"] == group]
+        if metrics:
+            name = "scores.png" if group == "samples" else f"scores_{group}.png"
+            written.append(_figure(section, group, metrics, folder / name, looks))
+    return written
+
+
+def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: Path, looks: style.Looks) -> Path:
+    names = [metric["name"] for metric in metrics]
+    rows = [row for row in section.rows if not row.finished or any(row.score(name) for name in names)]
+    if group == "diagnostics":  # of EBMs alone: a model without them has lost nothing
+        rows = [row for row in rows if row.finished]
+    panels = [_Panel.of(section, metric, rows) for metric in metrics]
+    heads = [_head(section, metric, panel) for metric, panel in zip(metrics, panels, strict=True)]
+    references = [one for one in section.references if any(name in one.metrics for name in names)]
+    # Placed by hand in inches, which is quicker than matplotlib's layout and keeps panels of one size.
+    across = min(3 if len(rows) <= 4 else 2, len(metrics))
+    above = 0.17 * max(head.count("\n") + 1 for head in heads) + 0.12
+    below = 0.16 * max(label.count("\n") + 1 for panel in panels for label in panel.labels) + 0.25
+    longest = max(len(line) for panel in panels for label in panel.labels for line in label.splitlines())
+    each = max(1.1, longest * 0.6 * style.SMALL / 72 + 0.1)  # DejaVu Sans takes about 0.6 of its size per character
+    wide, high = max(3.6, each * len(rows) + 1.1), above + 1.7 + below
+    deep, foot = math.ceil(len(metrics) / across), 0.4 if references else 0.05
+    width = max(across * wide + 0.1, 5.0)
+    title = textwrap.wrap(_title(section, group, metrics), int(width * 11))
+    top = 0.25 * len(title) + 0.15
+    height = top + deep * high + foot
+    figure = Figure(figsize=(width, height))
+    figure.text(0.5, 1 - 0.1 / height, style.literal("\n".join(title)), fontsize=style.TITLE, ha="center", va="top")
+    for index, (panel, head) in enumerate(zip(panels, heads, strict=True)):
+        down, right = divmod(index, across)
+        left, bottom = right * wide + 0.75, height - top - (down + 1) * high + below
+        axes = figure.add_axes((left / width, bottom / height, (wide - 0.85) / width, 1.7 / height))
+        axes.set_title(style.literal(head), y=1.0)  # a place of its own spares the search for one
+        panel.draw(axes, looks)
+    if references:
+        handles = [_handle(one.kind, section.reference_label(one, [m["name"] for m in metrics])) for one in references]
+        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=len(handles))
+    return style.save(figure, path)
+
+
+def _head(section: Section, metric: dict[str, Any], panel: _Panel) -> str:
+    lead = ", lead score" if metric is section.lead or metric.get("lead") else ""
+    log = ", logarithmic" if panel.log else ""
+    return f"{textwrap.fill(metric['label'], 40)}\n({style.direction(metric)}{lead}{log})"
+
+
+def _title(section: Section, group: str, metrics: list[dict[str, Any]]) -> str:
+    what = "scores" if group == "samples" else f"{group} scores" if group != "diagnostics" else group
+    if len(section.seeds) > 1:
+        return f"{section.title}: {what}, mean and its 95 % t interval over training seeds, a dot per seed"
+    of = next((metric["interval_of"] for metric in metrics if metric["interval"]), "")
+    return f"{section.title}: {what} of one training seed" + (f", 95 % interval over images ({of})" if of else "")
+
+
+def _handle(kind: str, label: str) -> Line2D:
+    dashes, colour = _LINES[kind]
+    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.2, label=style.literal(label))
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One model in one panel; no mean where it has no score."""
+
+    row: Row
+    mean: float | None
+    low: float | None  # of the whisker
+    high: float | None
+    dots: list[float]
+    text: str
+
+    @classmethod
+    def of(cls, row: Row, name: str) -> _Bar:
+        summary = row.score(name)
+        if summary is None:
+            return cls(row, None, None, None, [], "no score" if row.finished else style.lost(row) or "not run")
+        dots = [value for record in row.finished if (value := score(record, name)) is not None]
+        lost = f"\n({style.lost(row)})" if row.failed else ""
+        if summary.half is not None:
+            low, high = summary.mean - summary.half, summary.mean + summary.half
+            return cls(row, summary.mean, low, high, dots, plus_minus(summary) + lost)
+        only = next(metric for record in row.finished if (metric := record.metric(name)))
+        low, high = only["interval"] or (None, None)
+        text = bracketed(only["value"], only["interval"]).replace(" [", "\n[")
+        return cls(row, summary.mean, low, high, dots, text + lost)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    bars: list[_Bar]
+    references: list[tuple[str, str, float]]  # kind, title, value
+    log: bool
+
+    @classmethod
+    def of(cls, section: Section, metric: dict[str, Any], rows: list[Row]) -> _Panel:
+        name = metric["name"]
+        bars = [_Bar.of(row, name) for row in rows]
+        references = [
+            (one.kind, one.title, one.metrics[name]["value"]) for one in section.references if name in one.metrics
+        ]
+        dots = [dot for bar in bars for dot in bar.dots]
+        most = max([*dots, *(value for _, _, value in references)], default=0.0)
+        log = metric["better"] == "lower" and bool(dots) and min(dots) > 0
+        return cls(bars, references, log and (most > _FLAT * max(dots) or most > 30 * min(dots)))
+
+    @property
+    def labels(self) -> list[str]:
+        """Below each bar: the model, its score and what is missing."""
+        return ["\n".join([*textwrap.wrap(bar.row.label, 16), bar.text]) for bar in self.bars]
+
+    def draw(self, axes: Axes, looks: style.Looks) -> None:
+        bottom, top = self._limits()
+        for place, bar in enumerate(self.bars):
+            if bar.mean is not None:
+                self._bar(axes, place, bar, looks, bottom)
+        for kind, title, value in self.references:
+            dashes, colour = _LINES[kind]
+            if bottom <= value <= top:
+                axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.2, zorder=1)
+            else:  # named where it would be, so that it does not press the models flat
+                above = value > top
+                axes.text(
+                    0.99,
+                    0.99 if above else 0.01,
+                    style.literal(f"{title}: {style.tick(value)} {'↑' if above else '↓'}"),
+                    transform=axes.transAxes,
+                    ha="right",
+                    va="top" if above else "bottom",
+                    fontsize=style.SMALL,
+                    color=colour,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+                    zorder=6,
+                )
+        axes.set_xticks(range(len(self.bars)), [style.literal(label) for label in self.labels])
+        axes.set_xlim(-0.6, len(self.bars) - 0.4)
+        axes.grid(visible=False, axis="x")
+        if self.log:
+            axes.set_yscale("log")
+            style.logarithmic(axes.yaxis, top / bottom)
+        else:
+            axes.axhline(0, color=style.FAINT, linewidth=0.8)
+        axes.set_ylim(bottom, top)
+
+    def _bar(self, axes: Axes, place: int, bar: _Bar, looks: style.Looks, bottom: float) -> None:
+        colour = looks.colour(bar.row.label)
+        if self.log:  # a bar has no base on a logarithmic axis
+            axes.plot([place - 0.31, place + 0.31], [bar.mean, bar.mean], color=colour, linewidth=2.2, alpha=0.8)
+        else:
+            axes.bar(place, bar.mean, width=0.62, color=colour, alpha=0.45)
+        if bar.low is not None and bar.high is not None and bar.high > bar.low:
+            low = max(bar.low, bottom / 2) if self.log else bar.low
+            whisker = [[max(0.0, bar.mean - low)], [max(0.0, bar.high - bar.mean)]]
+            axes.errorbar(place, bar.mean, whisker, color=style.INK, capsize=4, linewidth=1.1)
+        spots = 0.16 * (np.arange(len(bar.dots)) - (len(bar.dots) - 1) / 2) / max(1, (len(bar.dots) - 1) / 2)
+        axes.plot(
+            place + spots,
+            bar.dots,
+            linestyle="none",
+            marker=looks.marker(bar.row.label),
+            markersize=4.5,
+            color=colour,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+        )
+
+    def _limits(self) -> tuple[float, float]:
+        """The range of the axis, which a whisker may leave: that of few seeds can be far longer than all else."""
+        dots = [dot for bar in self.bars for dot in bar.dots]
+        ends = [end for bar in self.bars for end in (bar.low, bar.high) if end is not None]
+        values = [value for _, _, value in self.references]
+        if not dots:
+            return 0.0, 1.0
+        if self.log:
+            shown = [*dots, *(value for value in values if value > min(dots) / _FAR)]
+            low, high = min(shown), max(shown)
+            ends = [end for end in ends if low / 4 < end < high * 4]
+            room = 2.5 if any(value < low for value in values) else 1.4  # for the words that name such a reference
+            return min([low, *ends]) / room, max([high, *ends]) * 1.4
+        reach = _FLAT * max(abs(dot) for dot in dots)
+        shown = [0.0, *dots, *(value for value in values if abs(value) <= reach)]
+        low, high = min(shown), max(shown)
+        span = high - low or 1.0
+        high = min(high + span / 2, max([high, *ends]))
+        if min(dots) < 0:
+            low = max(low - span / 2, min([low, *ends]))
+        room = 0.25 if any(value > high for value in values) else 0.08
+        return (low - 0.08 * span if low < 0 else 0.0), high + room * span

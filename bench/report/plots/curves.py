@@ -1,0 +1,191 @@
+"""The records' own curves: a score against decodes or chain length, a quantity along the chain; a line per model."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bench.report.content.sections import Row, Section, summarize
+from bench.report.plots import style
+
+_STEEP = 30.0  # a range of positive means wider than this gets a logarithmic axis
+_MANY = 25  # points from which on a line needs no markers
+_MEANS = "mean and its 95 % t interval over training seeds"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A model's mean over its seeds at each x, and half the width of its 95 % t interval (None for one seed)."""
+
+    row: Row
+    x: list[float]
+    mean: np.ndarray
+    half: np.ndarray | None
+    mark: float | None
+
+
+def curves(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
+    """A figure `curve_<name>.png` for each curve that a record of the section holds."""
+    found: dict[str, dict[str, Any]] = {}
+    for curve in (curve for record in section.records for curve in record.data["curves"]):
+        found.setdefault(curve["name"], curve)
+    return [_figure(section, curve, folder / file_name(curve["name"]), looks) for curve in found.values()]
+
+
+def file_name(name: str) -> str:
+    """`MSE by decodes` -> `curve_mse_by_decodes.png`."""
+    return f"curve_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.png"
+
+
+def _figure(section: Section, curve: dict[str, Any], path: Path, looks: style.Looks) -> Path:
+    rows = [row for row in section.rows if any(record.curve(curve["name"]) for record in row.finished)]
+    lines = [line for row in rows for line in _lines(row, curve["name"])]
+    handles = style.legend(rows, looks, linestyle="-")
+    marks = {line.mark for line in lines if line.mark is not None}
+    if marks:
+        handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
+    # Placed by hand in inches: a record has several curves, and matplotlib's own layout takes a second look at each.
+    across = style.across(handles, 80)
+    foot = 0.15 + 0.19 * -(-len(handles) // across)
+    width, height = 6.6, 4.1 + foot
+    figure = Figure(figsize=(width, height))
+    title = style.literal(f"{section.title}: {curve['title']}")
+    figure.text(0.5, 1 - 0.1 / height, title, fontsize=style.TITLE, ha="center", va="top", wrap=True)
+    axes = figure.add_axes((0.8 / width, (foot + 0.5) / height, (width - 1.0) / width, 2.95 / height))
+    if any(line.half is not None for line in lines):
+        axes.set_title(_MEANS)
+    _fill(axes, lines, curve, looks)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A curve by its name in the records, and whether it is cut at the setting in use."""
+
+    curve: str
+    title: str
+    until_mark: bool = False
+
+
+def panels(section: Section, wanted: Sequence[Panel], path: Path, looks: style.Looks, title: str) -> list[Path]:
+    """Several curves side by side in one figure, a line per model; nothing where no record has any of them."""
+    found = []
+    for panel in wanted:
+        lines = [line for row in section.rows for line in _lines(row, panel.curve)]
+        lines = [kept for line in lines if (kept := _before_mark(line) if panel.until_mark else line)]
+        if lines:
+            example = next(curve for record in section.records if (curve := record.curve(panel.curve)))
+            found.append((panel, example, lines))
+    if not found:
+        return []
+    shown = {line.row.label for _, _, lines in found for line in lines}
+    handles = style.legend([row for row in section.rows if row.label in shown], looks, linestyle="-")
+    if any(line.mark is not None for _, _, lines in found for line in lines):
+        handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
+    width = 1.2 + 3.4 * len(found)
+    across = style.across(handles, round(14 * width))
+    foot = 0.15 + 0.19 * -(-len(handles) // across)
+    height = 3.4 + foot
+    figure = Figure(figsize=(width, height))
+    heading = textwrap.wrap(title, round(11 * width))
+    figure.text(0.5, 1 - 0.1 / height, style.literal("\n".join(heading)), fontsize=style.TITLE, ha="center", va="top")
+    above = 0.45 + 0.2 * len(heading)
+    pitch = width / len(found)
+    for index, (panel, example, lines) in enumerate(found):
+        place = ((index * pitch + 0.8) / width, (foot + 0.5) / height)
+        axes = figure.add_axes((*place, (pitch - 1.0) / width, (height - foot - 0.5 - above) / height))
+        axes.set_title(style.literal(panel.title))
+        _fill(axes, lines, example, looks)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
+    return [style.save(figure, path)]
+
+
+def _fill(axes: Axes, lines: list[_Line], curve: dict[str, Any], looks: style.Looks) -> None:
+    """The lines, their marks, scales and labels."""
+    for line in lines:
+        _draw(axes, line, looks)
+    marks = {line.mark for line in lines if line.mark is not None}
+    for mark in sorted(marks):
+        owners = {line.row.label for line in lines if line.mark == mark}
+        colour = style.FAINT if len(marks) == 1 else looks.colour(min(owners)) if len(owners) == 1 else style.FAINT
+        axes.axvline(mark, color=colour, linestyle=":", linewidth=1.3, zorder=1)
+    _scale(axes, lines, log_x=curve["log_x"])
+    axes.set_xlabel(style.literal(curve["x_label"]))
+    axes.set_ylabel(style.literal(curve["y_label"]))
+
+
+def _before_mark(line: _Line) -> _Line | None:
+    """The line up to the setting in use, without the mark itself; None where nothing is left."""
+    n = sum(x < line.mark for x in line.x) if line.mark is not None else len(line.x)
+    half = None if line.half is None else line.half[:n]
+    return replace(line, x=line.x[:n], mean=line.mean[:n], half=half, mark=None) if n else None
+
+
+def _lines(row: Row, name: str) -> list[_Line]:
+    """One line of the mean where all seeds have the same x, else a line per seed; none without the curve."""
+    own = [curve for record in row.finished if (curve := record.curve(name))]
+    parted = [[curve] for curve in own]
+    if own and all(curve["x"] == own[0]["x"] for curve in own):
+        parted = [own]
+    lines = []
+    for members in parted:
+        order = np.argsort(members[0]["x"], kind="stable")
+        summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
+        halves = [summaries[i].half for i in order]
+        lines.append(
+            _Line(
+                row,
+                [members[0]["x"][i] for i in order],
+                np.array([summaries[i].mean for i in order]),
+                np.array(halves) if None not in halves else None,
+                members[0]["mark"],
+            )
+        )
+    return lines
+
+
+def _draw(axes: Axes, line: _Line, looks: style.Looks) -> None:
+    colour = looks.colour(line.row.label)
+    marker = looks.marker(line.row.label) if len(line.x) < _MANY else None
+    axes.plot(line.x, line.mean, color=colour, marker=marker, markersize=4.5, markeredgecolor="white", zorder=3)
+    if line.half is None:
+        return
+    if len(line.x) == 1:
+        axes.errorbar(line.x, line.mean, line.half, color=colour, capsize=3, linewidth=1.0)
+    else:
+        axes.fill_between(line.x, line.mean - line.half, line.mean + line.half, color=colour, alpha=0.18, linewidth=0)
+
+
+def _scale(axes: Axes, lines: list[_Line], *, log_x: bool) -> None:
+    """Scales and a range that the means set: the interval of few seeds may leave the panel."""
+    means = np.concatenate([line.mean for line in lines])
+    ends = np.concatenate(
+        [[*(line.mean - line.half), *(line.mean + line.half)] for line in lines if line.half is not None] or [means]
+    )
+    low, high = means.min(), means.max()
+    if low > 0 and high / low > _STEEP:
+        axes.set_yscale("log")
+        axes.set_ylim(max(low / 3, min([low, *ends[ends > 0]])) / 1.2, min(high * 3, max(high, ends.max())) * 1.2)
+        style.logarithmic(axes.yaxis, high / low)
+    else:
+        span = high - low or abs(high) or 1.0
+        low, high = max(low - span / 2, min(low, ends.min())), min(high + span / 2, max(high, ends.max()))
+        axes.set_ylim(low - 0.06 * span, high + 0.06 * span)
+    if log_x:
+        x = [value for line in lines for value in line.x]
+        axes.set_xscale("log")
+        axes.set_xlim(min(x) / 1.25, max(x) * 1.25)
+        style.logarithmic(axes.xaxis, max(x) / min(x))
+    elif all(value == int(value) for line in lines for value in line.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,0 +1,144 @@
+"""How every plot looks, and the one place that saves a figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from bench.report.content.sections import Row, Section
+from bench.storage.files import write_bytes
+
+DPI = 150
+TITLE, LABEL, SMALL = 11, 9, 7.5  # font sizes in points
+INK, FAINT = "#222222", "#777777"
+# Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow and black.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours: a pair returns only after 42 models
+DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+_RC = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": LABEL,
+    "axes.titlesize": LABEL,
+    "axes.labelsize": SMALL + 0.5,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL + 0.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "text.color": INK,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.w_pad": 0.1,  # inches
+    "figure.constrained_layout.h_pad": 0.1,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The suite's look, whatever the user's own matplotlib settings."""
+    with matplotlib.style.context(["default", _RC]):
+        yield
+
+
+class Looks:
+    """A colour and a marker per model, fixed in the order in which the models appear in the results folder."""
+
+    def __init__(self, models: Iterable[str]):
+        pairs = zip(cycle(_COLOURS), cycle(_MARKERS), strict=False)
+        self._looks = dict(zip(dict.fromkeys(models), pairs, strict=False))
+
+    def colour(self, model: str) -> str:
+        return self._looks[model][0]
+
+    def marker(self, model: str) -> str:
+        return self._looks[model][1]
+
+
+def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
+    """A handle per model, with what happened to those that did not all finish."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=looks.colour(row.label),
+            marker=looks.marker(row.label),
+            linestyle=linestyle,
+            label=literal(f"{row.label} ({lost(row)})" if row.failed else row.label),
+        )
+        for row in rows
+    ]
+
+
+def lost(row: Row) -> str:
+    """What became of the cells without scores, in two or three words: `1 diverged`, `1 out of memory`."""
+    counts = {"diverged": len(row.diverged), "out of memory": len(row.failed) - len(row.diverged)}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def across(handles: list[Line2D], characters: int = 110) -> int:
+    """How many columns of a legend fit."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    return max(1, min(len(handles), characters // (longest + 6)))
+
+
+def direction(metric: dict[str, Any]) -> str:
+    """Which way a score improves, in words."""
+    return "a description, not ranked" if metric["better"] == "none" else f"{metric['better']} is better"
+
+
+def nothing(section: Section) -> str:
+    """Why a section has no numbers to plot."""
+    return f"no run finished: {'; '.join(f'{row.label}: {row.status}' for row in section.rows)}"
+
+
+def tick(value: float) -> str:
+    """A number at an axis: short, thousands set apart."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def logarithmic(axis: Axis, ratio: float) -> None:
+    """Ticks of a logarithmic axis that spans a `ratio`: powers of ten, with twos and fives where there is room."""
+    axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 1000 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib draws as it stands: a dollar sign does not open a formula."""
+    return text.replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG atomically; its bytes depend on the figure alone, not on the clock."""
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    write_bytes(path, content.getvalue())
+    return path
+
+
+def message(path: Path, title: str, text: str) -> Path:
+    """A plot that says why there is nothing to plot, so that none of an earlier build stays behind in its place."""
+    figure = Figure(figsize=(6, 1.6))
+    figure.text(0.5, 0.8, literal(title), ha="center", va="center", fontsize=TITLE, wrap=True)
+    figure.text(0.5, 0.35, literal(text), ha="center", va="center", fontsize=LABEL, color=FAINT, wrap=True)
+    return save(figure, path)

@@ -1,0 +1,68 @@
+"""Tile sheets: the tight PNG grids that a cell keeps, taken apart into images and laid out again with gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.results.record import Record
+
+Picture = NDArray[np.uint8]  # (H, W), or (H, W, 3)
+
+_TARGET = 56  # side in screen pixels to which small images are enlarged; large ones stay as they are
+GAP = 3
+
+
+def read(record: Record, name: str) -> list[list[Picture]]:
+    """The images of a sheet, row by row; no rows where the record names none or the file is missing or unreadable."""
+    entry = record.data["images"].get(name)
+    if entry is None:
+        return []
+    try:
+        with Image.open(record.folder / entry["file"]) as file:
+            sheet = np.asarray(file.convert("L" if file.mode in ("1", "L", "LA") else "RGB"))
+    except (OSError, SyntaxError, ValueError):  # Pillow's errors for a file that is absent, truncated or no picture
+        return []
+    rows, columns = entry["rows"], entry["columns"]
+    if sheet.shape[0] % rows or sheet.shape[1] % columns:
+        return []
+    return [np.split(band, columns, axis=1) for band in np.split(sheet, rows, axis=0)]
+
+
+def enlargement(picture: Picture) -> int:
+    """The whole factor that makes a small image legible: 8 -> 56, 28 -> 56, 32 -> 64 screen pixels."""
+    return max(1, round(_TARGET / max(picture.shape[:2])))
+
+
+def mosaic(rows: Sequence[Sequence[Picture]]) -> Picture:
+    """Images of one size side by side with white gaps, enlarged by repeating pixels; short rows end in white."""
+    first = rows[0][0]
+    factor = enlargement(first)
+    height, width = (side * factor for side in first.shape[:2])
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, *first.shape[2:])
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = i * (height + GAP), j * (width + GAP)
+            enlarged = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+            canvas[top : top + height, left : left + width] = enlarged
+    return canvas
+
+
+def crop(rows: list[list[Picture]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Picture]]:
+    """The first rows and columns that fit into `most_pixels` across; a sheet of large images is cut, not shrunk.
+
+    `ends` keeps the first and the last column and takes the others evenly between them, as a path needs it.
+    """
+    if not rows:
+        return rows
+    pitch = rows[0][0].shape[1] * enlargement(rows[0][0]) + GAP
+    most, columns = max(1, (most_pixels + GAP) // pitch), len(rows[0])
+    kept = range(min(most, columns))
+    if ends and 2 <= most < columns:
+        kept = [round(i * (columns - 1) / (most - 1)) for i in range(most)]
+    return [[row[column] for column in kept] for row in rows[:most_rows]]

@@ -1,0 +1,1 @@
+"""A results folder: its layout, records, locks and statuses. No torch."""

@@ -1,0 +1,171 @@
+"""What each cell is doing: `status.json` beside its log while it has no record, and `python -m bench.status RESULTS`.
+
+A status is for people who watch a run. No result depends on it: a damaged one counts as none, and a disk that cannot
+take it stops no training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.results.locks import is_locked
+from bench.storage.files import write_json
+
+STATUS_NAME = "status.json"
+STATES = ("waiting", "training", "evaluating", "interrupted")
+LARGEST = 1 << 16  # bytes; a longer file is no status
+NEW = 0.3  # weight of the newest measurement of the rate
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "state": (str,),
+    "message": (str,),
+    "changed": (str,),
+    "update": (int,),
+    "updates": (int,),
+    "pid": (int,),
+    "rate": (int, float, type(None)),
+    "seconds_left": (int, float, type(None)),
+    "scalars": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """Where a cell without a record stands."""
+
+    state: str  # one of STATES
+    update: int = 0  # updates made
+    updates: int = 0  # updates in all
+    rate: float | None = None  # updates a second, over the last minute or so
+    seconds_left: float | None = None  # of training
+    scalars: dict[str, float] = field(default_factory=dict)  # of the last update; only finite ones
+    pid: int = 0
+    message: str = ""
+    changed: str = ""  # UTC, ISO 8601; filled in when the status is written
+
+
+def write_status(folder: Path, status: CellStatus) -> None:
+    """Write the status of the cell in `folder`, atomically. Scalars that are not finite are left out. OSError."""
+    scalars = {name: float(value) for name, value in status.scalars.items() if math.isfinite(value)}
+    changed = status.changed or datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder / STATUS_NAME, asdict(replace(status, scalars=scalars, changed=changed)))
+
+
+def read_status(folder: Path) -> CellStatus | None:
+    """The status as it was written; None where there is none, or a damaged one."""
+    try:
+        with open(folder / STATUS_NAME, "rb") as file:
+            return parse(file.read(LARGEST + 1))
+    except OSError:
+        return None
+
+
+def parse(content: bytes) -> CellStatus | None:
+    """The status that the file `content` holds; None for anything else."""
+    if len(content) > LARGEST:
+        return None
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.get("state") not in STATES:
+        return None
+    values = {one.name: value[one.name] for one in fields(CellStatus) if one.name in value}
+    if not all(_fits(found, _KINDS[name]) for name, found in values.items()):
+        return None
+    if not all(_fits(scalar, (int, float)) for scalar in values.get("scalars", {}).values()):
+        return None
+    return CellStatus(**values)
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return not isinstance(value, int | float) or abs(value) < 1e300  # neither NaN nor what no float can hold
+
+
+def clear_status(folder: Path) -> None:
+    """Remove the status. One that cannot be removed does no harm: a record counts for more."""
+    with contextlib.suppress(OSError):
+        (folder / STATUS_NAME).unlink(missing_ok=True)
+
+
+def live_status(folder: Path) -> CellStatus | None:
+    """The status, `interrupted` where the one who wrote it is gone: its lock is free. `folder` is a cell's."""
+    status = read_status(folder)
+    if status is None or status.state not in ("training", "evaluating"):
+        return status
+    out, dataset, model, seed = cell_of(folder)
+    return status if is_locked(out, dataset, model, seed) else replace(status, state="interrupted")
+
+
+def cell_of(folder: Path) -> tuple[Path, str, str, int]:
+    """Results folder, data set, model (as their folders are named) and seed of a cell's folder."""
+    seed = folder.name.removeprefix("seed-")
+    return folder.parents[3], folder.parents[1].name, folder.parent.name, int(seed) if seed.isdecimal() else 0
+
+
+def status_text(status: CellStatus | None) -> str:
+    """In words: `not run`, `training, update 300 of 1000`, `evaluating`, `interrupted at update 300`."""
+    if status is None or status.state == "waiting":
+        return "not run"
+    if status.state == "training":
+        return f"training, update {status.update} of {status.updates}"
+    return f"interrupted at update {status.update}" if status.state == "interrupted" else status.state
+
+
+class StatusWriter:
+    """Keeps a cell's status up to date from within its training. No method raises an OSError."""
+
+    def __init__(
+        self,
+        folder: Path,
+        every: float = 5.0,  # seconds between two writes of one state
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._every, self._clock = folder, every, clock
+        self._status = CellStatus("waiting", pid=os.getpid())
+        self._written: tuple[float, int] | None = None  # when, and at which update
+
+    def training(self, done: int, total: int, scalars: Mapping[str, float]) -> None:
+        """After every update (and before the first): cheap, but for one call in `every` seconds."""
+        now = self._clock()
+        began = self._status.state != "training" or self._written is None
+        self._status = replace(self._status, state="training", update=done, updates=total, scalars=dict(scalars))
+        if began or self._written is None:
+            self._write(now)
+            return
+        before, update = self._written
+        if now - before < self._every:
+            return
+        newest, rate = (done - update) / (now - before), self._status.rate
+        rate = newest if rate is None else NEW * newest + (1 - NEW) * rate
+        left = (total - done) / rate if rate > 0 else None
+        self._status = replace(self._status, rate=rate, seconds_left=left)
+        self._write(now)
+
+    def evaluating(self) -> None:
+        """Training is over; scores are being computed."""
+        self._change("evaluating", "")
+
+    def interrupted(self, message: str = "") -> None:
+        """Stopped before the end; the same command goes on from the checkpoint."""
+        self._change("interrupted", message)
+
+    def _change(self, state: str, message: str) -> None:
+        self._status = replace(self._status, state=state, message=message, rate=None, seconds_left=None)
+        self._write(self._clock())
+
+    def _write(self, now: float) -> None:
+        self._written = now, self._status.update
+        with contextlib.suppress(OSError):
+            write_status(self._folder, self._status)

@@ -1,0 +1,140 @@
+"""`python -m bench.status RESULTS`: a table of every cell, with its state, rate, time left and last numbers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from bench.errors import UserError, one_line
+from bench.results.layout import RECORD_NAME
+from bench.results.record import Record, read
+from bench.results.status import cell_of, live_status
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell in the table of `python -m bench.status`."""
+
+    where: str  # of several results folders in one, this cell's
+    dataset: str
+    model: str
+    seed: str
+    state: str
+    update: str = ""
+    rate: str = ""
+    left: str = ""
+    last: str = ""  # scores or scalars
+
+
+LONGEST = 1000  # letters of an entry
+HEADER = Line("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "last")
+
+
+def lines(root: Path) -> list[Line]:
+    """Every cell of a results folder, or of all those directly below `root`, as `bench.paper` makes them.
+
+    UserError where there is no cell.
+    """
+    roots = [root] if (root / "cells").is_dir() else sorted(path.parent for path in root.glob("*/cells"))
+    cells = [path for one in roots for path in sorted(one.glob("cells/*/*/seed-*"), key=_order) if path.is_dir()]
+    if not cells:
+        raise UserError(f"{root} is no results folder: it has no cells/; give the --out of bench.compare")
+    return [_line(root, folder) for folder in cells]
+
+
+def _order(folder: Path) -> tuple[str, str, int]:
+    return cell_of(folder)[1:]
+
+
+def _line(root: Path, folder: Path) -> Line:
+    out, dataset, model, seed = cell_of(folder)
+    where = "" if out == root else str(out.relative_to(root))
+    if (folder / RECORD_NAME).exists():
+        try:
+            return _recorded(where, str(seed), Record(folder, read(folder / RECORD_NAME)))
+        except UserError as error:
+            return Line(where, dataset, model, str(seed), "unreadable record", last=str(error))
+    status = live_status(folder)
+    if status is None:
+        return Line(where, dataset, model, str(seed), "not run")
+    return Line(
+        where,
+        dataset,
+        model,
+        str(seed),
+        status.state,
+        _of(status.update, status.updates),
+        "" if status.rate is None or status.state == "interrupted" else f"{status.rate:.3g}",
+        "" if status.seconds_left is None or status.state == "interrupted" else duration(status.seconds_left),
+        status.message or ", ".join(f"{name} {value:.3g}" for name, value in list(status.scalars.items())[:3]),
+    )
+
+
+def _recorded(where: str, seed: str, record: Record) -> Line:
+    training = record.data["training"]
+    rate = f"{training['updates'] / training['seconds']:.3g}" if training["seconds"] else ""
+    lead = next((m for m in record.metrics if m.get("lead")), next(iter(record.metrics), None))
+    last = record.data["message"] if lead is None else f"{lead['label']} {lead['value']:.4g}"
+    update = _of(training["updates"], training["planned_updates"])
+    return Line(where, record.dataset, record.model, seed, record.data["status"], update, rate, "", last)
+
+
+def _of(done: int, total: int) -> str:
+    return f"{done} of {total}" if total else ""
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def table(found: Sequence[Line]) -> str:
+    """The cells as aligned columns, and how many there are in each state."""
+    counts = Counter(line.state for line in found)
+    summary = f"{len(found)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    return "\n".join([*_aligned([HEADER, *found]), "", one_line(summary, LONGEST)]) + "\n"
+
+
+def _aligned(found: Sequence[Line]) -> Iterator[str]:
+    texts = [[one_line(getattr(line, one.name), LONGEST) for one in fields(Line)] for line in found]
+    shown = [k for k in range(len(texts[0])) if any(row[k] for row in texts[1:])]
+    widths = {k: max(len(row[k]) for row in texts) for k in shown}
+    for row in texts:
+        yield "  ".join(row[k].ljust(widths[k]) for k in shown).rstrip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.status",
+        description="Every cell's state, rate, time left, and last scalars or lead score.",
+    )
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="a results folder: the --out of bench.compare")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="again and again, until Ctrl-C")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.watch is not None and not 0 < arguments.watch < math.inf:
+            raise UserError(f"--watch {arguments.watch} is no time to wait: give seconds above 0")
+        while True:
+            text = table(lines(arguments.results))
+            print(("\x1b[H\x1b[2J" if arguments.watch and sys.stdout.isatty() else "") + text, end="", flush=True)
+            if arguments.watch is None:
+                return 0
+            time.sleep(arguments.watch)
+    except UserError as error:
+        print(f"bench.status: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # how a watch ends
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
