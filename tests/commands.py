@@ -20,8 +20,9 @@ def refused(arguments, capsys, *words) -> None:
 OWN_MODEL = '''
 from dataclasses import dataclass
 import torch
-from bench.model import GenerativeModel, ModelConfig
-from bench.priors import draw_uniform, mix_uniform
+from bench.contract.config import ModelConfig
+from bench.contract.model import GenerativeModel
+from bench.contract.priors import draw_uniform, mix_uniform
 
 @dataclass(frozen=True)
 class Config(ModelConfig):

@@ -19,7 +19,7 @@ from tests.commands import OWN_MODEL, SMOKE, refused
         (["--models", "gan"], ["'gan'", "ebm, ebm-residual, vae, dcgan", "package.module:factory"]),
         (["--models", "no.such.module:f"], ["no.such.module:f", "cannot be imported"]),
         (["--models", "bench.contract.model:Nothing"], ["'Nothing'"]),
-        (["--models", "bench.contract.model:require"], ["not a factory"]),
+        (["--models", "bench.contract.config:require"], ["not a factory"]),
         (["--models", "ebm", "ebm"], ["ebm ebm", "once"]),
         (["--profile", "slow"], ["'slow'", "quick"]),
         (["--set", "ebm.stepz=50"], ["ebm.stepz", "steps"]),

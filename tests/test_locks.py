@@ -31,7 +31,7 @@ def test_a_cell_is_taken_once(tmp_path):
 
 def test_a_lock_is_free_when_its_owner_was_killed(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from bench.locks import cell_lock, taken\n"
+        "import sys, time; from pathlib import Path; from bench.results.locks import cell_lock, taken\n"
         f"lock = cell_lock(Path(sys.argv[1]), *{CELL!r}); print(taken(lock), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:

@@ -114,7 +114,7 @@ def test_the_same_command_runs_nothing_again(finished, scale, monkeypatch, capsy
 
 def test_finished_cells_of_another_folder_are_copied(finished, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", no_outputs)
-    monkeypatch.setattr("bench.grid.grid.cell.train", None)  # whatever is not copied fails
+    monkeypatch.setattr("bench.grid.cell.train", None)  # whatever is not copied fails
     out = tmp_path / "paper"
     assert paper.main(["--scale", str(scale), "--out", str(out), "--reuse", str(finished), *QUIET]) == 0
     lines = capsys.readouterr().err.splitlines()

@@ -9,13 +9,15 @@ import os
 import pytest
 
 from bench.errors import UserError
+from bench.results import layout
 from bench.results import record as records
+from bench.storage import files
 from tests import fabricate
 
 
 def test_what_is_written_is_read_back(tmp_path):
     data = fabricate.record(seed=3) | {"a field of a later version": [1, 2]}
-    path = records.cell_folder(tmp_path, "digits", "ebm", 3) / "record.json"
+    path = layout.cell_folder(tmp_path, "digits", "ebm", 3) / "record.json"
     records.write_record(path, data)
     read = records.read(path)
     assert len(read.pop("checksum")) == 64
@@ -27,32 +29,32 @@ def test_what_is_written_is_read_back(tmp_path):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path, value):
     path = tmp_path / "scores.json"
-    records.write_json(path, {"value": 1})
+    files.write_json(path, {"value": 1})
     with pytest.raises(ValueError, match="JSON"):
-        records.write_json(path, {"value": value})
+        files.write_json(path, {"value": value})
     assert json.loads(path.read_text()) == {"value": 1}
     assert os.listdir(tmp_path) == ["scores.json"]
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "table.md"
-    records.write_text(path, "old")
+    files.write_text(path, "old")
 
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        records.write_text(path, "new")
+        files.write_text(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["table.md"]
 
 
 def test_who_reads_during_a_write_sees_the_old_file(tmp_path):
     path = tmp_path / "scores.json"
-    records.write_json(path, {"value": 1})
+    files.write_json(path, {"value": 1})
     with open(path) as reader:
-        records.write_json(path, {"value": 2})
+        files.write_json(path, {"value": 2})
         assert json.load(reader) == {"value": 1}
     assert json.loads(path.read_text()) == {"value": 2}
 
@@ -94,9 +96,9 @@ def test_a_record_that_is_not_there_is_a_user_error(tmp_path):
 
 
 def test_folder_names_are_safe_and_distinct():
-    assert records.folder_name("fashion-mnist") == "fashion-mnist"
+    assert layout.folder_name("fashion-mnist") == "fashion-mnist"
     names = ["folder:a/b", "folder:a-b", "folder-a-b", "..", ".", "", "a b", "package.module:factory", "x" * 300]
-    folders = [records.folder_name(name) for name in names]
+    folders = [layout.folder_name(name) for name in names]
     assert len(set(folders)) == len(names)
     assert all(folder and folder.strip(".") and not set(folder) & set("/\\: ") for folder in folders)
     assert max(map(len, folders)) < 100

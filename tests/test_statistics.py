@@ -202,5 +202,5 @@ def test_models_that_differ_are_called_different():
 
 
 def test_statistics_do_not_need_torch():
-    code = "import sys, bench.statistics; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.report.content.statistics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -45,7 +45,7 @@ def clock():
 
 def test_what_is_written_is_read(tmp_path):
     status = CellStatus(
-        "training", 300, 1000, 12.5, 56.0, {"energy gap": 0.25}, 17, 2, "slow", "2026-01-01T00:00:00+00:00"
+        "training", 300, 1000, 12.5, 56.0, {"energy gap": 0.25}, 17, "slow", "2026-01-01T00:00:00+00:00"
     )
     write(tmp_path, status)
     assert read_status(tmp_path) == status
@@ -288,5 +288,5 @@ def test_durations(seconds, text):
 
 
 def test_watching_needs_no_torch():
-    code = "import sys, bench.status.__main__; assert 'torch' not in sys.modules"
+    code = "import sys, bench.status; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -212,7 +212,7 @@ def _read_archive(content: bytes) -> None:
 
 
 def _statuses() -> list[bytes]:
-    there = status.CellStatus("training", 3, 10, 2.5, 2.8, {"loss": 0.5}, 4711, 2, "", "2026-01-31T10:15:30+00:00")
+    there = status.CellStatus("training", 3, 10, 2.5, 2.8, {"loss": 0.5}, 4711, "", "2026-01-31T10:15:30+00:00")
     return [json.dumps(asdict(one)).encode() for one in (there, status.CellStatus("waiting"))]
 
 
