@@ -14,6 +14,7 @@ from typing import Any
 from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
 from bench.config.settings import Sections, build, parse_overrides
 from bench.errors import DivergedError, UserError
+from bench.results.entries import curves_json, references_json, scores_json, throughput_json
 
 SECTIONS = ("data", "evaluation")
 SCORES = "scores.json"
@@ -99,10 +100,11 @@ def _checkpoint(
         "model": about["model"],
         "training_seed": seed,
         "parameters": count_parameters(model.sampler),
-        "throughput": result.throughput,
-        "curves": result.curves,
+        "throughput": throughput_json(result.throughput),
+        "curves": curves_json(result.curves),
     }
-    return _scores(arguments, evaluator, seeds, result.metrics, result.references) | described, result.pictures
+    entries = scores_json(result.scores), references_json(result.references)
+    return _scores(arguments, evaluator, seeds, *entries) | described, result.pictures
 
 
 def _folder(
@@ -123,8 +125,9 @@ def _folder(
     evaluator = _evaluator(arguments, overrides | {"evaluation": overrides.get("evaluation", {}) | {"samples": wanted}})
     if images.shape[1:] != evaluator.data.train.shape[1:]:
         raise UserError(_mismatch(f"the images of {arguments.source} are", images.shape[1:], evaluator.data))
-    metrics, references, pictures = evaluator.evaluate_images(images, seeds)
-    return _scores(arguments, evaluator, seeds, metrics, references) | {"notes": list(notes)}, pictures
+    scores, references, pictures = evaluator.evaluate_images(images, seeds)
+    entries = scores_json(scores), references_json(references)
+    return _scores(arguments, evaluator, seeds, *entries) | {"notes": list(notes)}, pictures
 
 
 def _evaluator(

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.contract.scores import Curve, Score, description
 from ebm.langevin import ChainSettings, langevin
 
 Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
 
+STEP = "Langevin step"
+LAYER = f"layer ({STEP})"
 BEYOND = 10  # times K: how far a chain is followed step by step
 LONG = 100  # times K: how far a few chains are followed
 LONG_CHAINS = 8
@@ -39,7 +41,7 @@ def chain_scalars(norms: Tensor, end: Tensor) -> dict[str, Tensor]:
 @torch.no_grad()
 def chain_curves(
     energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator
-) -> list[dict[str, Any]]:
+) -> tuple[Curve | None, Curve | None]:
     """Mean ||dE/dx|| over the chains from x (n, C, H, W) at every step, and mean energy at some, for 10 K steps.
 
     The mark is K. A chain that was trained for K steps may leave the finite numbers beyond them: the curves end there.
@@ -56,14 +58,24 @@ def chain_curves(
     end = langevin(energy, x, replace(settings, steps=steps), generator=generator, norms=norms, observe=observe)
     energies.append((steps, energy(end).mean()))
     at, y = [k for k, _ in energies], torch.stack([e for _, e in energies])
-    return [
-        *_curve("gradient norm by step", "mean gradient norm", range(steps), norms, mark=settings.steps),
-        *_curve("energy by step", "mean energy", at, y, mark=settings.steps),
-    ]
+    return (
+        curve(
+            *("gradient norm by step", "mean gradient norm", range(steps), norms),
+            mark=settings.steps,
+            figures={"gradient-norm": "within the K steps"},
+        ),
+        curve("energy by step", "mean energy", at, y, mark=settings.steps),
+    )
+
+
+def gradient_norm(norms: Curve, chains: int) -> Score:
+    """The mean of ||dE/dx|| over the steps of one sample, of the curve along `chains` chains."""
+    own = [y for x, y in zip(norms.x, norms.y, strict=True) if norms.mark is None or x < norms.mark]
+    return description("gradient norm", sum(own) / len(own), f"mean over {len(own)} steps of {chains} chains")
 
 
 @torch.no_grad()
-def long_curves(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator) -> list[dict[str, Any]]:
+def long_curves(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator) -> list[Curve]:
     """The same two for 100 K steps, at steps evenly spaced on a logarithmic axis: does the chain ever settle?"""
     total = LONG * settings.steps
     wanted = log_spaced(total)
@@ -76,20 +88,20 @@ def long_curves(energy: Energy, x: Tensor, settings: ChainSettings, generator: t
 
     # one more step, since a state is seen before its own step
     langevin(energy, x, replace(settings, steps=total + 1), generator=generator, observe=observe)
-    y = {"gradient norm": torch.stack(norms), "energy": torch.stack(energies)}
-    return [
-        part
-        for what, values in y.items()
-        for part in _curve(
-            f"{what} over a long run",
-            f"mean {what}",
-            wanted,
-            values,
+    found = [
+        curve(
+            *(f"{what} over a long run", f"mean {what}", wanted, torch.stack(values)),
             mark=settings.steps,
             log_x=True,
             title=f"{what} of chains run up to {LONG} times past K (dotted)",
+            figures={"long-chain": what} | more,
+        )
+        for what, values, more in (
+            ("gradient norm", norms, {"gradient-norm": "run on past K (dotted)"}),
+            ("energy", energies, {}),
         )
     ]
+    return [one for one in found if one]
 
 
 def log_spaced(last: int, points: int = POINTS) -> list[int]:
@@ -98,9 +110,7 @@ def log_spaced(last: int, points: int = POINTS) -> list[int]:
 
 
 @torch.no_grad()
-def residual_curves(
-    energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator
-) -> list[dict[str, Any]]:
+def residual_curves(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.Generator) -> list[Curve]:
     """The chain as a residual network of K layers, x_k = x_{k-1} - step_size E'(x_{k-1}) + noise, layer by layer.
 
     Means over the chains of a layer's displacement ||x_k - x_{k-1}||, of its cosine with the whole way x_K - x_0, and
@@ -125,16 +135,15 @@ def residual_curves(
         cosines.append(nn.functional.cosine_similarity(step, whole).mean())
         shares.append(noise / (noise + drifted))
     layers = range(1, settings.steps + 1)
-    found = {
-        "displacement by layer": ("mean length of a layer's displacement", lengths),
-        "cosine by layer": ("mean cosine with the whole way", cosines),
-        "noise share by layer": ("noise's share of the squared length", shares),
-    }
-    return [
-        part
-        for name, (label, values) in found.items()
-        for part in _curve(name, label, layers, torch.stack(values), x_label="layer (Langevin step)")
+    found = [
+        curve(name, label, layers, torch.stack(values), x_label=LAYER, figures={"residual-view": panel})
+        for name, label, values, panel in (
+            ("displacement by layer", "mean length of a layer's displacement", lengths, "displacement"),
+            ("cosine by layer", "mean cosine with the whole way", cosines, "cosine with the whole way"),
+            ("noise share by layer", "noise's share of the squared length", shares, "noise's share of the path"),
+        )
     ]
+    return [one for one in found if one]
 
 
 def moments(energy: nn.Module, x: Tensor) -> Tensor:
@@ -157,6 +166,18 @@ def moment_mismatch(energy: nn.Module, data: Tensor, chain: Tensor) -> Tensor:
     return relative_distance(moments(energy, data), moments(energy, chain))
 
 
+def mismatch_score(energy: nn.Module, train: Tensor, samples: Tensor) -> Score:
+    """The mismatch between half of the training images `train` (2 m, C, H, W) and m samples, beside that of the halves.
+
+    The images are without the noise that learning adds to them, which the mismatch hardly feels (docs/chain.md).
+    """
+    first, second = train.chunk(2)
+    of = f"{len(first)} training images against {len(samples)} samples"
+    floor = moment_mismatch(energy, first, second).item()
+    note = f"distance of the mean weight gradients over their norm, {of}; two halves of the images: {floor:.3g}"
+    return description("moment mismatch", moment_mismatch(energy, first, samples).item(), note)
+
+
 def moments_gap(data: Tensor, chain: Tensor) -> Tensor:
     """The same for the last, linear layer alone, whose dE/dw is minus its input: no pass of its own.
 
@@ -170,7 +191,7 @@ def relative_distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).norm() / (0.5 * (a.norm() + b.norm()))
 
 
-def _curve(
+def curve(
     name: str,
     y_label: str,
     x: Sequence[int],
@@ -178,13 +199,14 @@ def _curve(
     *,
     mark: int | None = None,
     log_x: bool = False,
-    x_label: str = "Langevin step",
+    x_label: str = STEP,
     title: str = "",
-) -> list[dict[str, Any]]:
-    """One curve as a record holds it, up to its first value that is not finite; none if that is the first."""
+    figures: dict[str, str] | None = None,
+) -> Curve | None:
+    """The curve up to its first value that is not finite; None if that is the first."""
     broken = (~torch.isfinite(y)).nonzero()
     n = int(broken[0]) if len(broken) else len(x)
     if not n:
-        return []
-    labels = {"name": name, "title": title or name, "group": "diagnostics", "x_label": x_label, "y_label": y_label}
-    return [labels | {"x": list(x)[:n], "y": y[:n].tolist(), "log_x": log_x, "mark": mark}]
+        return None
+    points = tuple(x)[:n], tuple(y[:n].tolist())
+    return Curve(name, "diagnostics", x_label, y_label, *points, title, log_x, mark, figures or {})

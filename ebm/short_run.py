@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,17 @@ from torch import Tensor
 from bench.contract.inversion import Inverted, InvertingModel, invert
 from bench.contract.model import Observer
 from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.scores import Diagnostics
 from bench.errors import NotFiniteError
-from ebm.diagnostics import LONG_CHAINS, chain_curves, long_curves, moment_mismatch, residual_curves
+from ebm.diagnostics import (
+    LONG_CHAINS,
+    STEP,
+    chain_curves,
+    gradient_norm,
+    long_curves,
+    mismatch_score,
+    residual_curves,
+)
 from ebm.energy import EnergyNet
 from ebm.engine.gradient import frozen
 from ebm.langevin import ChainSettings, langevin
@@ -27,7 +35,8 @@ from ebm.langevin import ChainSettings, langevin
 class ShortRunEBM(InvertingModel):
     """An energy net and the short-run chain that samples it. A latent is the chain's start, an image-shaped draw."""
 
-    unlikelihood_name = "energy"
+    step_name = STEP
+    ood_score_name = "energy"
 
     def __init__(
         self,
@@ -114,7 +123,7 @@ class ShortRunEBM(InvertingModel):
         return torch.stack([seen[k] for k in wanted]).clamp(-1, 1)
 
     @torch.no_grad()
-    def unlikelihood(self, images: Tensor) -> Tensor:
+    def ood_score(self, images: Tensor) -> Tensor:
         """The energy E (n,)."""
         return self.energy(images)
 
@@ -124,23 +133,23 @@ class ShortRunEBM(InvertingModel):
         settings = replace(self.settings, steps=steps)
         return ShortRunEBM(self.energy, self.image_shape, settings, inversion_rate=self.inversion_rate)
 
-    def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Gradient norm and energy along noisy chains of 10 K steps, as far as they are finite, and the chain as a
-        residual network, layer by layer.
+    def diagnose(
+        self, n: int, generator: torch.Generator, *, train: Tensor, samples: Callable[[], Tensor], far: bool
+    ) -> Diagnostics:
+        """Gradient norm and energy along noisy chains of 10 K steps, the chain as a residual network layer by layer,
+        and the moment mismatch: how far apart the mean dE/dtheta is over images and over samples, which learning
+        drives to zero. With `far`, the first two along a few chains of 100 K steps as well.
         """
-        return [
-            part
-            for curves in (chain_curves, residual_curves)
-            for part in curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
-        ]
-
-    def long_run(self, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Gradient norm and energy along a few noisy chains of 100 K steps, as far as they are finite."""
-        return long_curves(self.energy, self.sample_latents(LONG_CHAINS, generator), self.settings, generator)
-
-    def moment_mismatch(self, a: Tensor, b: Tensor) -> float:
-        """Between the mean dE/dtheta over a (n, C, H, W) and over b (m, C, H, W); learning drives it to zero."""
-        return moment_mismatch(self.energy, a, b).item()
+        norms, energies = chain_curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
+        layers = residual_curves(self.energy, self.sample_latents(n, generator), self.settings, generator)
+        scores = [] if norms is None else [gradient_norm(norms, n)]
+        if len(train) >= 2:
+            scores.append(mismatch_score(self.energy, train, samples()))
+        beyond = []
+        if far:
+            start = self.sample_latents(LONG_CHAINS, generator)
+            beyond = long_curves(self.energy, start, self.settings, generator)
+        return Diagnostics(tuple(scores), tuple(one for one in (norms, energies, *layers, *beyond) if one))
 
 
 def pull_back(model: ShortRunEBM, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

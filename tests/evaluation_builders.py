@@ -89,4 +89,4 @@ def real() -> Real:
 
 
 def by_name(entries):
-    return {one["name"]: one for one in entries}
+    return {one.name: one for one in entries}

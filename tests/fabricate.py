@@ -93,6 +93,7 @@ def record(
         "parameters": 33000,
         "parameters_trained": 33000 if model == "ebm" else 66000,
         "network_evaluations_per_sample": steps,
+        "sampler_step": "Langevin step" if model == "ebm" else "network evaluation",
         "training": {
             "updates": diverged_at if diverged else 700,
             "planned_updates": 700,

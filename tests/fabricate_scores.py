@@ -104,7 +104,8 @@ def curves(model: str, kid: float, mse: float) -> list[dict[str, Any]]:
     """Every model's MSE by decodes; an EBM's score by chain length and its chain's gradient norm and energy."""
 
     def curve(name: str, group: str, x_label: str, y_label: str, **rest: Any) -> dict[str, Any]:
-        return {"name": name, "title": name, "group": group, "x_label": x_label, "y_label": y_label, **rest}
+        labels = {"name": name, "title": name, "group": group, "x_label": x_label, "y_label": y_label}
+        return {"figures": {}} | labels | rest
 
     decodes = [1] if model == "vae" else [1, 2, 5, 10, 20, 50, 100]
     result = [
@@ -144,6 +145,7 @@ def curves(model: str, kid: float, mse: float) -> list[dict[str, Any]]:
                 y=[(1 + 30 * kid) * (0.3 + 2 / (1 + k)) - (what == "energy") for k in steps],
                 log_x=False,
                 mark=None,
+                figures={"gradient-norm": "within the K steps"} if what == "gradient norm" else {},
             )
             for what in ("gradient norm", "energy")
         ),

@@ -102,7 +102,9 @@ def test_a_model_knows_the_contract_alone(family, upper):
     assert not any(target == upper or target.startswith(f"{upper}/") for target in reachable)
 
 
-@pytest.mark.parametrize("module", ["bench.report", "bench.results.record", "bench.status", "bench.paper.build"])
+@pytest.mark.parametrize(
+    "module", ["bench.report", "bench.results.record", "bench.status", "bench.paper.build", "bench.contract.scores"]
+)
 def test_rebuilding_needs_no_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules, 'torch was imported'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

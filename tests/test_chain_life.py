@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.contract.images import from_uint8, to_uint8
+from bench.contract.scores import Diagnostics, description
 from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
 from bench.evaluation import diagnostics, pictures
@@ -15,6 +16,7 @@ from ebm.diagnostics import (
     LONG,
     log_spaced,
     long_curves,
+    mismatch_score,
     moment_mismatch,
     moments,
     moments_gap,
@@ -40,7 +42,7 @@ def flat(x):
 
 
 def by_name(curves):
-    return {curve["name"]: curve for curve in curves}
+    return {curve.name: curve for curve in curves}
 
 
 # --- the residual view ---
@@ -50,20 +52,20 @@ def test_a_noise_free_chain_on_a_quadratic_goes_straight():
     """Every layer moves along -x_0, by half as much as the one before."""
     x = images(6)
     found = by_name(residual_curves(quadratic, x, ChainSettings(5, 0.5, 0.0), seeded("chain")))
-    assert found["displacement by layer"]["x"] == [1, 2, 3, 4, 5]
+    assert found["displacement by layer"].x == (1, 2, 3, 4, 5)
     first = x.flatten(1).norm(dim=1).mean().item()
-    assert found["displacement by layer"]["y"] == pytest.approx([first / 2**k for k in range(1, 6)], rel=1e-5)
-    assert found["cosine by layer"]["y"] == pytest.approx([1.0] * 5, abs=1e-5)
-    assert found["noise share by layer"]["y"] == pytest.approx([0.0] * 5, abs=1e-9)
+    assert found["displacement by layer"].y == pytest.approx([first / 2**k for k in range(1, 6)], rel=1e-5)
+    assert found["cosine by layer"].y == pytest.approx([1.0] * 5, abs=1e-5)
+    assert found["noise share by layer"].y == pytest.approx([0.0] * 5, abs=1e-9)
 
 
 def test_a_chain_of_noise_alone_is_a_random_walk():
     """Without a gradient a step of K has the cosine 1 / sqrt(K) with the whole way, and the noise is all of it."""
     steps, std = 16, 0.1
     found = by_name(residual_curves(flat, images(64), ChainSettings(steps, 1.0, std), seeded("chain")))
-    assert found["noise share by layer"]["y"] == pytest.approx([1.0] * steps)
-    assert found["displacement by layer"]["y"] == pytest.approx([std * math.sqrt(PIXELS - 0.5)] * steps, rel=0.03)
-    assert found["cosine by layer"]["y"] == pytest.approx([1 / math.sqrt(steps)] * steps, abs=0.06)
+    assert found["noise share by layer"].y == pytest.approx([1.0] * steps)
+    assert found["displacement by layer"].y == pytest.approx([std * math.sqrt(PIXELS - 0.5)] * steps, rel=0.03)
+    assert found["cosine by layer"].y == pytest.approx([1 / math.sqrt(steps)] * steps, abs=0.06)
 
 
 def test_the_noise_share_is_of_squared_lengths():
@@ -71,7 +73,7 @@ def test_the_noise_share_is_of_squared_lengths():
     found = by_name(residual_curves(quadratic, x, ChainSettings(3, 0.3, std), seeded("chain")))
     drift = 0.09 * x.square().flatten(1).sum(1).mean().item()
     noise = std**2 * PIXELS
-    assert found["noise share by layer"]["y"][0] == pytest.approx(noise / (noise + drift), rel=0.03)
+    assert found["noise share by layer"].y[0] == pytest.approx(noise / (noise + drift), rel=0.03)
 
 
 def test_large_images_are_followed_in_fewer_chains(monkeypatch):
@@ -89,17 +91,17 @@ def test_a_long_run_on_a_quadratic_decays_to_the_end():
     settings = ChainSettings(2, 0.01, 0.0)
     found = by_name(long_curves(quadratic, x, settings, seeded("chain")))
     norms, energies = found["gradient norm over a long run"], found["energy over a long run"]
-    assert (norms["x"][0], norms["x"][-1], norms["mark"], norms["log_x"]) == (1, 2 * LONG, 2, True)
+    assert (norms.x[0], norms.x[-1], norms.mark, norms.log_x) == (1, 2 * LONG, 2, True)
     first, start = x.flatten(1).norm(dim=1).mean().item(), quadratic(x).mean().item()
-    assert norms["y"] == pytest.approx([first * 0.99**k for k in norms["x"]], rel=1e-4)
-    assert energies["y"] == pytest.approx([start * 0.99 ** (2 * k) for k in norms["x"]], rel=1e-4)
+    assert norms.y == pytest.approx([first * 0.99**k for k in norms.x], rel=1e-4)
+    assert energies.y == pytest.approx([start * 0.99 ** (2 * k) for k in norms.x], rel=1e-4)
 
 
 def test_a_long_run_ends_where_the_numbers_do():
     settings = ChainSettings(2, 1e3, 0.0)
     for curve in long_curves(quadratic, images(2), settings, seeded("chain")):
-        assert 1 <= curve["x"][-1] < 20
-        assert all(math.isfinite(y) for y in curve["y"])
+        assert 1 <= curve.x[-1] < 20
+        assert all(math.isfinite(y) for y in curve.y)
 
 
 @pytest.mark.parametrize("last", [1, 2, 100, 2000, 10000])
@@ -110,17 +112,34 @@ def test_log_spaced_steps_rise_from_one_to_the_last(last):
     assert len(steps) <= 60
 
 
-def test_a_model_s_profile_has_every_curve():
+def diagnosed(model, n=5, *, far, train=None, samples=None):
+    train = images(4) if train is None else train
+    return model.diagnose(n, seeded("diagnose"), train=train, samples=lambda: samples or images(2), far=far)
+
+
+def test_a_model_s_diagnostics_have_every_score_and_curve():
     model = short_run(energy_net("plain", 1, 8), SHAPE, steps=3)
-    found = by_name(model.profile(5, seeded("profile")))
-    assert set(found) == {
-        *("gradient norm by step", "energy by step"),
-        *("displacement by layer", "cosine by layer", "noise share by layer"),
-    }
-    long = by_name(model.long_run(seeded("long run")))
-    assert set(long) == {"gradient norm over a long run", "energy over a long run"}
-    found |= long
-    assert all(curve["group"] == "diagnostics" for curve in found.values())
+    near, far = (diagnosed(model, far=far) for far in (False, True))
+    along = {"gradient norm by step", "energy by step"}
+    layers = {"displacement by layer", "cosine by layer", "noise share by layer"}
+    assert set(by_name(near.curves)) == along | layers
+    assert set(by_name(far.curves)) == {*along, *layers, "gradient norm over a long run", "energy over a long run"}
+    assert far.curves[:5] == near.curves
+    assert [one.name for one in far.scores] == ["gradient norm", "moment mismatch"]
+    assert far.scores == near.scores
+    assert all(one.group == "diagnostics" for one in (*far.scores, *far.curves))
+    figures = [panel for curve in far.curves for panel in curve.figures.items()]
+    assert len(set(figures)) == len(figures)  # no two panels of a figure have one title
+    assert {key for key, _ in figures} == {"gradient-norm", "long-chain", "residual-view"}
+
+
+def test_the_gradient_norm_is_the_mean_over_the_steps_of_a_sample():
+    model = short_run(energy_net("plain", 1, 8), SHAPE, steps=3)
+    found = diagnosed(model, far=False)
+    norms = found.curves[0]
+    assert (len(norms.y), norms.mark) == (30, 3)
+    assert found.scores[0].value == pytest.approx(sum(norms.y[:3]) / 3)
+    assert found.scores[0].note == "mean over 3 steps of 5 chains"
 
 
 def test_the_picture_of_long_chains_shows_the_same_chains_further_on():
@@ -202,21 +221,30 @@ def test_the_gap_is_the_mismatch_of_the_last_layer(net):
     assert gap > 0.01
 
 
-def test_the_mismatch_stands_in_the_record_with_its_floor():
+def test_the_mismatch_is_of_samples_and_half_of_the_images_beside_that_of_the_halves():
+    energy = energy_net("plain", 1, 8)
+    train, samples = images(20), 0.3 * images(10, seed=1)
+    score = mismatch_score(energy, train, samples)
+    assert score.value == pytest.approx(moment_mismatch(energy, train[:10], samples).item())
+    halves = moment_mismatch(energy, train[:10], train[10:]).item()
+    assert score.note.endswith(f"10 training images against 10 samples; two halves of the images: {halves:.3g}")
+
+
+def test_a_model_is_given_images_and_the_samples_that_are_scored():
     """A model that tells brightness apart: samples are as bright as the second half of the images, not as the first."""
 
     class Bright(Scaled):
         def sample(self, n, generator):
             return torch.full((n, *SHAPE), 0.5)
 
-        def moment_mismatch(self, a, b):
-            assert len(a) == len(b) == 10
-            return abs(float(a.mean() - b.mean()))
+        def diagnose(self, n, generator, *, train, samples, far):
+            first, second = train.chunk(2)
+            assert len(first) == len(second) == len(samples()) == 10
+            assert generator.initial_seed() == seeded(0, "profile").initial_seed()
+            return Diagnostics((description("gap", abs(float(first.mean() - samples().mean()))),))
 
     train = torch.cat([bytes_of(10, 0) * 0, bytes_of(10, 0) * 0 + 255])
-    entries, _ = diagnostics.diagnose(Bright(), bytes_of(4, 1), {}, 30, 0, train=train)
-    (found,) = (one for one in entries if one["name"] == "moment mismatch")
-    assert found["value"] == pytest.approx(1.5)
-    assert found["note"].endswith("10 training images against 10 samples; two halves of the images: 2")
+    (found,) = diagnostics.diagnose(Bright(), bytes_of(4, 1), {}, 30, 0, train=train).scores
+    assert found.value == pytest.approx(1.5)
     assert from_uint8(train).mean() == 0
-    assert diagnostics.diagnose(Scaled(), bytes_of(4, 1), {}, 30, 0, train=train) == ([], [])
+    assert diagnostics.diagnose(Scaled(), bytes_of(4, 1), {}, 30, 0, train=train) == Diagnostics()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 TABLES = ["table.csv", "table.md", "table.tex", "cells.csv"]
 PLOTS = ["samples", "nearest", "reconstructions", "interpolations", "interpolations_reconstructed", "chain"]
 PLOTS += ["learning_curves", "scores", "scores_reconstruction", "score_against_seconds"]
-PLOTS += [f"curve_{name}" for name in ("mse_by_decodes", "kid_by_chain_length", "energy_by_step")]
+PLOTS += [f"curve_{name}" for name in ("mse_by_decodes", "kid_by_langevin_steps", "energy_by_step")]
 PICTURES = ["samples", "nearest", "originals", "reconstructions", "interpolations", "interpolations-reconstructed"]
 FEATURE_METRICS = [
     "FD",
@@ -128,13 +128,13 @@ def test_curves_of_a_chain(finished):
         *("MSE by decodes", "gradient norm by step", "energy by step"),
         *("gradient norm over a long run", "energy over a long run"),
         *("displacement by layer", "cosine by layer", "noise share by layer"),
-        *("KID by chain length", "FD by chain length"),
+        *("KID by Langevin steps", "FD by chain length"),
     }
     decodes = curves["MSE by decodes"]
     assert (decodes["x"], decodes["mark"]) == ([1, 2, 3], 3)
     assert decodes["y"][0] > decodes["y"][1] > decodes["y"][2]
     assert decodes["y"][2] == pytest.approx(record.metric("MSE")["value"], rel=1e-4)
-    assert (curves["KID by chain length"]["x"], curves["KID by chain length"]["mark"]) == ([2, 5, 50], 5)
+    assert (curves["KID by Langevin steps"]["x"], curves["KID by Langevin steps"]["mark"]) == ([2, 5, 50], 5)
     norms = curves["gradient norm by step"]
     assert (len(norms["x"]), norms["mark"]) == (50, 5)
     assert record.metric("gradient norm")["value"] == pytest.approx(sum(norms["y"][:5]) / 5)

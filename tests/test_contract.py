@@ -156,8 +156,8 @@ def test_inversion_tells_its_error_after_every_decode(name):
 @every_model
 def test_optional_parts_come_whole_or_not_at_all(name):
     model = trainer(name).model
-    unlikely, other = model.unlikelihood(images(6)), model.at_compute(2.0)
-    assert (unlikely is None) == (model.unlikelihood_name == "") == (name not in ("ebm", "ebm-residual"))
+    unlikely, other = model.ood_score(images(6)), model.at_compute(2.0)
+    assert (unlikely is None) == (model.ood_score_name == "") == (name not in ("ebm", "ebm-residual"))
     if unlikely is not None:
         assert unlikely.shape == (6,)
         assert not unlikely.requires_grad
@@ -167,10 +167,13 @@ def test_optional_parts_come_whole_or_not_at_all(name):
         assert model.at_compute(1e-9).evaluations_per_sample == 1
         same = model.at_compute(1.0)
         assert torch.equal(same.sample(2, seeded("x")), model.sample(2, seeded("x")))
-    for curve in [*model.profile(4, seeded("profile")), *model.long_run(seeded("long run"))]:
-        assert curve.keys() == {"name", "title", "group", "x_label", "y_label", "x", "y", "log_x", "mark"}
-        assert len(curve["x"]) == len(curve["y"]) > 1
-        assert all(math.isfinite(y) for y in curve["y"])
+    found = model.diagnose(4, seeded("diagnose"), train=images(4), samples=lambda: images(2), far=True)
+    for curve in found.curves:
+        assert curve.group == "diagnostics"
+        assert len(curve.x) == len(curve.y) > 1
+        assert all(math.isfinite(y) for y in curve.y)
+    assert all(score.group == "diagnostics" and math.isfinite(score.value) for score in found.scores)
+    assert model.step_name
 
 
 @every_model

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from bench.contract.images import from_uint8
+from bench.contract.scores import Score
 from bench.errors import NotFiniteError, UserError
 from bench.evaluation import pictures
 from bench.evaluation.entries import merged
@@ -17,43 +20,43 @@ from tests.evaluation_builders import SHAPE, Scaled, by_name, bytes_of, data, ev
 def test_scores_are_means_over_evaluation_seeds():
     both = evaluator().evaluate(Scaled(), (3, 5))
     alone = [evaluator().evaluate(Scaled(), (seed,)) for seed in (3, 5)]
-    first, second = (by_name(one.metrics) for one in alone)
-    for one in both.metrics:
-        expected = [first[one["name"]]["value"], second[one["name"]]["value"]]
-        assert one["per_seed"] == expected, one["name"]
-        assert one["value"] == pytest.approx(sum(expected) / 2)
-        assert one["interval"] == first[one["name"]]["interval"]
+    first, second = (by_name(one.scores) for one in alone)
+    for one in both.scores:
+        expected = first[one.name].value, second[one.name].value
+        assert one.per_seed == expected, one.name
+        assert one.value == pytest.approx(sum(expected) / 2)
+        assert one.interval == first[one.name].interval
     assert both.curves == alone[0].curves
     assert torch.equal(both.pictures["samples"].image, alone[0].pictures["samples"].image)
-    groups = [one["group"] for one in both.metrics]
+    groups = [one.group for one in both.scores]
     assert groups == sorted(groups, key=GROUPS.index)
-    assert not any(one["group"] == "diagnostics" for one in both.metrics)  # the model has none
+    assert not any(one.group == "diagnostics" for one in both.scores)  # the model has none
 
 
 def test_a_score_that_one_seed_lacks_is_left_out():
-    one = {"label": "a", "group": "interpolation", "value": 1.0, "better": "lower", "name": "a"}
-    assert [m["name"] for m in merged([[one, one | {"name": "b"}], [one]])] == ["a"]
+    one = Score("a", "a", "interpolation", 1.0, "lower")
+    assert [m.name for m in merged([[one, replace(one, name="b")], [one]])] == ["a"]
 
 
 def test_references_of_noise_among_noise():
     """Where the data are themselves uniform noise, floor and ceiling agree."""
     found = evaluator(data(held_out=20, spare=44), samples=64).references
-    floor, ceiling = (by_name(found[kind]["metrics"]) for kind in ("floor", "ceiling"))
-    assert floor["FD"]["n_generated"] == ceiling["FD"]["n_generated"] == 64
-    intervals = [scores["KID"]["interval"] for scores in (floor, ceiling)]
+    floor, ceiling = (by_name(found[kind].scores) for kind in ("floor", "ceiling"))
+    assert floor["FD"].n_generated == ceiling["FD"].n_generated == 64
+    intervals = [scores["KID"].interval for scores in (floor, ceiling)]
     assert max(low for low, _ in intervals) < min(high for _, high in intervals)
-    assert floor["FD"]["value"] == pytest.approx(ceiling["FD"]["value"], rel=0.3)
-    assert floor["second difference"]["value"] == pytest.approx(0, abs=1e-5)
+    assert floor["FD"].value == pytest.approx(ceiling["FD"].value, rel=0.3)
+    assert floor["second difference"].value == pytest.approx(0, abs=1e-5)
     x, mean = from_uint8(data().held_out), from_uint8(data().train).double().mean(0)
-    assert ceiling["MSE"]["value"] == pytest.approx((x - mean).square().mean().item(), rel=1e-5)
+    assert ceiling["MSE"].value == pytest.approx((x - mean).square().mean().item(), rel=1e-5)
 
 
 def test_a_short_floor_says_so():
     found = evaluator(data(held_out=20, spare=10), samples=64).references
-    floor = by_name(found["floor"]["metrics"])
-    assert floor["FD"]["n_generated"] == 30
-    assert "only 30 real images" in floor["FD"]["note"]
-    assert not any(one["lead"] or "leads" in one["note"] for one in floor.values())
+    floor = by_name(found["floor"].scores)
+    assert floor["FD"].n_generated == 30
+    assert "only 30 real images" in floor["FD"].note
+    assert not any(one.lead or "leads" in one.note for one in floor.values())
 
 
 def test_nearest_pairs_are_the_nearest_first():
@@ -73,10 +76,10 @@ def test_nearest_pairs_are_the_nearest_first():
 
 def test_an_ebm_has_all_there_is():
     result = evaluator(sweep_samples=64, sweep=(0.5, 1.0)).evaluate(trainer("ebm").model, (0,))
-    assert {one["group"] for one in result.metrics} == set(GROUPS)
-    assert {"energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"} <= by_name(result.metrics).keys()
+    assert {one.group for one in result.scores} == set(GROUPS)
+    assert {"energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"} <= by_name(result.scores).keys()
     assert by_name(result.curves).keys() == {
-        *("MSE by decodes", "KID by chain length", "FD by chain length"),
+        *("MSE by decodes", "KID by Langevin steps", "FD by Langevin steps"),
         *("gradient norm by step", "energy by step", "gradient norm over a long run", "energy over a long run"),
         *("displacement by layer", "cosine by layer", "noise share by layer"),
     }

@@ -23,16 +23,16 @@ def test_reconstruction_of_a_model_that_is_known():
     """The image times 0.5 is off by half of itself: MSE = mean x^2 / 4, of each image."""
     x = from_uint8(bytes_of(70, 3))
     made = reconstruction.reconstruct(Scaled(0.5), x, config(), 0)
-    entries = by_name(made.entries(reconstruction.settings(Scaled(), config()), seed=0, intervals=True))
+    entries = by_name(made.scores(reconstruction.settings(Scaled(), config()), seed=0, intervals=True))
     each = x.square().flatten(1).mean(1) / 4
-    assert entries["MSE"]["value"] == pytest.approx(each.mean().item())
-    assert entries["PSNR"]["value"] == pytest.approx((10 * torch.log10(4 / each)).mean().item(), rel=1e-5)
-    assert 0 < entries["SSIM"]["value"] < 1
+    assert entries["MSE"].value == pytest.approx(each.mean().item())
+    assert entries["PSNR"].value == pytest.approx((10 * torch.log10(4 / each)).mean().item(), rel=1e-5)
+    assert 0 < entries["SSIM"].value < 1
     half = 1.96 * each.std().item() / math.sqrt(len(each))
-    low, high = entries["MSE"]["interval"]
+    low, high = entries["MSE"].interval
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
-    assert (entries["MSE"]["budget"], entries["MSE"]["method"], entries["MSE"]["n"]) == (1, "encoder", 70)
-    assert made.curve()["x"] == [1]
+    assert (entries["MSE"].budget, entries["MSE"].method, entries["MSE"].n) == (1, "encoder", 70)
+    assert made.curve().x == (1,)
 
 
 def test_error_falls_with_decodes_and_restarts_share_the_budget():
@@ -47,8 +47,8 @@ def test_error_falls_with_decodes_and_restarts_share_the_budget():
         assert errors[-1] == pytest.approx((found.made - x).square().mean().item(), rel=1e-5)
     assert one.by_decodes[5] == pytest.approx(three.by_decodes[5])  # the first start is the same
     assert one.by_decodes[20] != pytest.approx(three.by_decodes[18])
-    assert reconstruction.settings(Guessing(), thrice)["budget"] == 18
-    assert "best of 3 starts" in reconstruction.settings(Guessing(), thrice)["method"]
+    assert reconstruction.settings(Guessing(), thrice).budget == 18
+    assert "best of 3 starts" in reconstruction.settings(Guessing(), thrice).method
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_kinds_of_paths():
         assert len(scored) == 4 * 5
         assert set(strips) == {"interpolations", "interpolations-reconstructed"}
         for name in (*interpolation.MEASURES, interpolation.REALISM):
-            same = scored[name]["value"] == scored[f"{name}, paper path"]["value"]
+            same = scored[name].value == scored[f"{name}, paper path"].value
             assert same == normal, name
         # a quarter circle between independent draws: an arc of pi/2 over a chord of sqrt 2, as a polygon of four sides
         arc = 4 * 2 * math.sin(math.pi / 16) / math.sqrt(2)
-        assert scored["length ratio, paper path"]["value"] == pytest.approx(arc, rel=0.05)
-        assert scored["largest step, paper path"]["value"] == pytest.approx(1, abs=0.1)
-        assert scored["length ratio"]["label"] == "interpolation length ratio"
-        assert scored["length ratio"]["n"] == 4
+        assert scored["length ratio, paper path"].value == pytest.approx(arc, rel=0.05)
+        assert scored["largest step, paper path"].value == pytest.approx(1, abs=0.1)
+        assert scored["length ratio"].label == "interpolation length ratio"
+        assert scored["length ratio"].n == 4
 
 
 def test_real_ends_are_the_reconstructed_images():
@@ -112,41 +112,41 @@ def test_sweep_marks_the_own_length_and_leaves_out_what_diverged():
     r = real()
     sets = ImageSets(r.train, Features(*Pixels()(bytes_of(64, 9))))
     kid, fd = samples.sweep(Slow(), sets, r, (10.0, 1.0, 0.1, 0.13), 64, 0)
-    assert (kid["name"], fd["name"]) == ("KID by chain length", "FD by chain length")
-    assert (kid["x"], kid["mark"], kid["log_x"]) == ([1, 10], 10, True)
-    assert kid["y"][0] < kid["y"][1]  # at a length of 1 the scale is right
-    assert "not finite at 100 steps" in kid["title"]
+    assert (kid.name, fd.name) == ("KID by network evaluations", "FD by network evaluations")
+    assert (kid.x, kid.mark, kid.log_x) == ((1, 10), 10, True)
+    assert kid.y[0] < kid.y[1]  # at a length of 1 the scale is right
+    assert "not finite at 100 steps" in kid.title
     assert samples.sweep(Scaled(), sets, r, (1.0,), 64, 0) == []
 
 
 class Mean(Scaled):
     """The brighter an image, the less likely."""
 
-    unlikelihood_name = "brightness"
+    ood_score_name = "brightness"
 
-    def unlikelihood(self, images):
+    def ood_score(self, images):
         return images.flatten(1).mean(1)
 
 
-def test_unlikelihood_tells_sets_apart():
+def test_ood_scores_tells_sets_apart():
     dark, bright = torch.zeros(20, *SHAPE, dtype=torch.uint8), torch.full((9, *SHAPE), 255, dtype=torch.uint8)
-    entries, curves = diagnostics.diagnose(Mean(), dark, {"bright": bright, "same": dark}, 30, 0)
-    scored = by_name(entries)
-    assert curves == []
-    assert scored["OOD AUROC (bright)"]["value"] == 1
-    assert scored["OOD AUROC (same)"]["value"] == 0.5
-    assert scored["brightness gap"]["value"] == pytest.approx(1, abs=0.1)  # samples have mean 0, the dark ones -1
-    assert scored["brightness gap"]["better"] == "none"
+    found = diagnostics.diagnose(Mean(), dark, {"bright": bright, "same": dark}, 30, 0, train=dark)
+    scored = by_name(found.scores)
+    assert found.curves == ()
+    assert scored["OOD AUROC (bright)"].value == 1
+    assert scored["OOD AUROC (same)"].value == 0.5
+    assert scored["brightness gap"].value == pytest.approx(1, abs=0.1)  # samples have mean 0, the dark ones -1
+    assert scored["brightness gap"].better == "none"
 
 
 def test_other_data_sets_are_made_to_fit(tmp_path, capsys):
-    found = diagnostics.outside(("noise", "digits", "cifar10"), tmp_path, (3, 16, 16), 30, own="x", progress=False)
+    found = diagnostics.ood_sets(("noise", "digits", "cifar10"), tmp_path, (3, 16, 16), 30, own="x", progress=False)
     assert {name: tuple(images.shape) for name, images in found.items()} == {
         "noise": (30, 3, 16, 16),
         "digits": (30, 3, 16, 16),
     }
     assert capsys.readouterr().err.count("no AUROC against cifar10") == 1
-    assert diagnostics.outside(("digits",), tmp_path, (1, 8, 8), 30, own="digits", progress=False) == {}
+    assert diagnostics.ood_sets(("digits",), tmp_path, (1, 8, 8), 30, own="digits", progress=False) == {}
     grey = diagnostics.fitted(torch.tensor([0, 30, 60], dtype=torch.uint8).view(1, 3, 1, 1), (1, 1, 1))
     assert grey.item() == 30
 
@@ -156,17 +156,17 @@ def test_chain_curves_of_a_quadratic_energy():
     x = noise_images(6)
     settings = ChainSettings(steps=3, step_size=0.5, noise_std=0.0)
     norms, energies = chain_curves(lambda x: x.square().flatten(1).sum(1) / 2, x, settings, seeded("chain"))
-    assert (norms["x"], norms["mark"]) == (list(range(30)), 3)
+    assert (norms.x, norms.mark) == (tuple(range(30)), 3)
     first = x.flatten(1).norm(dim=1).mean().item()
-    assert norms["y"][:5] == pytest.approx([first / 2**k for k in range(5)], rel=1e-5)
+    assert norms.y[:5] == pytest.approx([first / 2**k for k in range(5)], rel=1e-5)
     start = (x.square().flatten(1).sum(1) / 2).mean().item()
-    assert energies["y"][:5] == pytest.approx([start / 4**k for k in range(5)], rel=1e-5)
-    assert energies["x"][-1] == 30
+    assert energies.y[:5] == pytest.approx([start / 4**k for k in range(5)], rel=1e-5)
+    assert energies.x[-1] == 30
 
 
 def test_chain_curves_end_where_the_numbers_do():
     settings = ChainSettings(steps=3, step_size=1e8, noise_std=0.0)
     curves = chain_curves(lambda x: x.square().flatten(1).sum(1) / 2, noise_images(2), settings, seeded("chain"))
     for curve in curves:
-        assert 1 <= len(curve["x"]) < 30
-        assert all(math.isfinite(y) for y in curve["y"])
+        assert 1 <= len(curve.x) < 30
+        assert all(math.isfinite(y) for y in curve.y)

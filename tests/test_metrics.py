@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch_fidelity
 
+from bench.contract.scores import Score
 from bench.errors import UserError
 from bench.features import Features
 from bench.metrics import ImageSets, merge, score
+from bench.results.entries import scores_json
 from tests.feature_sets import StubExtractor, logits, random_features, result, value
 
 # Inception Score
@@ -60,9 +63,9 @@ def test_scores_are_functions_of_the_seed_alone():
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
     other = rows_of(a, b, seed=2**40 + 8)  # larger than NumPy's seeds
-    drawn = {row["name"] for row, again in zip(first, other, strict=True) if row["value"] != again["value"]}
+    drawn = {row.name for row, again in zip(first, other, strict=True) if row.value != again.value}
     assert drawn == {"FD infinity", "KID", "IS"}
-    assert other[0]["interval"] != first[0]["interval"]
+    assert other[0].interval != first[0].interval
 
 
 def test_what_is_kept_of_the_real_images_changes_no_score():
@@ -116,7 +119,7 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n, side):
     real, generated = (torch.randint(0, high, (n, 3, side, side), generator=draw).byte() for high in (256, 200))
     extractor = PixelSums("pixel-sums", ["wide", "classes"])
     sets = Features(*extractor(real)), Features(*extractor(generated))
-    rows = {row["name"]: row for row in rows_of(*sets, StubExtractor(width=side * side // 4), seed=11)}
+    rows = {row.name: row for row in rows_of(*sets, StubExtractor(width=side * side // 4), seed=11)}
     with torch.random.fork_rng(devices=[]):
         expected = torch_fidelity.calculate_metrics(
             input1=Plain(generated),
@@ -142,11 +145,11 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n, side):
         "precision": "precision",
         "recall": "recall",
     }
-    assert {name: rows[name]["value"] for name in theirs} == pytest.approx(
+    assert {name: rows[name].value for name in theirs} == pytest.approx(
         {name: expected[key] for name, key in theirs.items()}, rel=1e-6
     )
-    assert rows["KID"]["spread"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-5)  # of float32
-    assert rows["IS"]["value"] > 1.05
+    assert rows["KID"].spread == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-5)  # of float32
+    assert rows["IS"].value > 1.05
 
 
 ROWS = ["FD", "FD infinity", "KID", "IS", "precision", "recall", "density", "coverage", "copying"]
@@ -154,28 +157,28 @@ ROWS = ["FD", "FD infinity", "KID", "IS", "precision", "recall", "density", "cov
 
 def test_rows_name_extractor_sizes_and_counts_and_are_json():
     rows = rows_of(random_features(20, seed=1), random_features(30, seed=2), held_out=random_features(10, seed=3))
-    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
-    assert [r["name"] for r in rows] == ROWS
-    assert [r["label"] for r in rows] == [f"{name}(stub, 16 px)" for name in ROWS]
-    assert [r["better"] for r in rows] == [*["lower"] * 3, *["higher"] * 5, "none"]
+    assert len(json.loads(json.dumps(scores_json(rows), allow_nan=False))) == len(ROWS)
+    assert [r.name for r in rows] == ROWS
+    assert [r.label for r in rows] == [f"{name}(stub, 16 px)" for name in ROWS]
+    assert [r.better for r in rows] == [*["lower"] * 3, *["higher"] * 5, "none"]
     for row in rows:
-        assert row["group"] == "samples"
-        assert (row["extractor"], row["resize"], row["weights_hash"]) == ("stub", 16, "ab" * 32)
-        assert (row["n_real"], row["n_generated"]) == (20, 30)
-        low, high = row["interval"]
-        assert low <= row["value"] <= high
-        assert row["interval_of"] == "bootstrap, 1000 resamples"
+        assert row.group == "samples"
+        assert (row.extractor, row.resize, row.weights_hash) == ("stub", 16, "ab" * 32)
+        assert (row.n_real, row.n_generated) == (20, 30)
+        low, high = row.interval
+        assert low <= row.value <= high
+        assert row.interval_of == "bootstrap, 1000 resamples"
 
 
 def test_rows_can_go_without_intervals():
     sets = random_features(20, seed=1), random_features(30, seed=2)
     rows = rows_of(*sets, intervals=False)
-    assert {(row["interval"], row["interval_of"]) for row in rows} == {(None, "")}
-    assert [row["value"] for row in rows] == [row["value"] for row in rows_of(*sets)]
+    assert {(row.interval, row.interval_of) for row in rows} == {(None, "")}
+    assert [row.value for row in rows] == [row.value for row in rows_of(*sets)]
 
 
 def test_metrics_that_the_sets_do_not_allow_are_left_out():
-    names = [r["name"] for r in rows_of(random_features(70, 40), random_features(79, 40), StubExtractor(width=40))]
+    names = [r.name for r in rows_of(random_features(70, 40), random_features(79, 40), StubExtractor(width=40))]
     assert names == [name for name in ROWS if name not in ("FD infinity", "copying")]
 
 
@@ -188,8 +191,8 @@ def test_metrics_that_the_sets_do_not_allow_are_left_out():
 )
 def test_only_official_inception_is_called_fid(extractor, labels):
     rows = rows_of(random_features(20, seed=1), random_features(20, seed=2), StubExtractor(name=extractor))
-    assert [r["label"] for r in rows][:5] == labels
-    assert rows[0]["name"] == ("FID" if extractor == "inception" else "FD")
+    assert [r.label for r in rows][:5] == labels
+    assert rows[0].name == ("FID" if extractor == "inception" else "FD")
 
 
 @pytest.mark.parametrize(
@@ -197,15 +200,15 @@ def test_only_official_inception_is_called_fid(extractor, labels):
 )
 def test_kid_leads_below_twice_as_many_images_as_features(real, generated, leader):
     rows = rows_of(random_features(real, seed=1), random_features(generated, seed=2))
-    assert [r["name"] for r in rows if r["lead"]] == [leader]
-    notes = {r["name"]: r["note"] for r in rows}
+    assert [r.name for r in rows if r.lead] == [leader]
+    notes = {r.name: r.note for r in rows}
     assert ("biased upward" in notes["FD"]) == ("leads" in notes["KID"]) == (leader == "KID")
 
 
 def test_rank_deficiency_is_stated():
     rows = rows_of(random_features(70, 70, seed=1), random_features(90, 70, seed=2), StubExtractor(width=70))
-    assert "rank-deficient" in rows[0]["note"]
-    assert "70 images for 70 features" in rows[0]["note"]
+    assert "rank-deficient" in rows[0].note
+    assert "70 images for 70 features" in rows[0].note
 
 
 def test_too_few_images_for_the_features_offer_a_narrower_layer():
@@ -247,32 +250,33 @@ def merged(**changes):
     """Two evaluation seeds, of which the second has `changes` in its last entry."""
     first = rows_of(random_features(60, seed=1), random_features(50, seed=2), seed=0)
     second = rows_of(random_features(60, seed=1), random_features(50, seed=3), seed=1)
-    second[-1] |= changes
+    second[-1] = replace(second[-1], **changes)
     return first, second, merge([first, second])
 
 
 def test_evaluation_seeds_are_averaged_and_kept():
     first, second, rows = merged()
-    assert [r["name"] for r in rows] == [r["name"] for r in first]
+    assert [r.name for r in rows] == [r.name for r in first]
     for a, b, row in zip(first, second, rows, strict=True):
-        assert row["per_seed"] == [a["value"], b["value"]]
-        assert row["value"] == pytest.approx((a["value"] + b["value"]) / 2)
-        assert row["interval"] == a["interval"]
-        assert row["spread"] == (None if a["spread"] is None else pytest.approx((a["spread"] + b["spread"]) / 2))
-        assert {**row, "value": 0, "spread": 0, "per_seed": 0} == {**a, "value": 0, "spread": 0, "per_seed": 0}
-        assert "per_seed" not in a
+        assert row.per_seed == (a.value, b.value)
+        assert row.value == pytest.approx((a.value + b.value) / 2)
+        assert row.interval == a.interval
+        assert row.spread == (None if a.spread is None else pytest.approx((a.spread + b.spread) / 2))
+        rest = {"value": 0.0, "spread": None, "per_seed": ()}
+        assert replace(row, **rest) == replace(a, **rest)
+        assert a.per_seed == ()
 
 
 def test_one_seed_merges_to_itself():
     first, _, _ = merged()
-    assert merge([first]) == [row | {"per_seed": [row["value"]]} for row in first]
+    assert merge([first]) == [replace(row, per_seed=(row.value,)) for row in first]
 
 
 def test_entries_of_other_groups_need_no_extractor():
-    entry = {"name": "MSE", "label": "MSE", "group": "reconstruction", "value": 0.5, "better": "lower", "n": 9}
-    (row,) = merge([[entry], [entry | {"value": 0.7}]])
-    assert (row["value"], row["per_seed"], row["spread"]) == (pytest.approx(0.6), [0.5, 0.7], None)
-    assert (row["interval"], row["interval_of"]) == (None, "")
+    score = Score("MSE", "MSE", "reconstruction", 0.5, "lower", n=9)
+    (row,) = merge([[score], [replace(score, value=0.7)]])
+    assert (row.value, row.per_seed, row.spread) == (pytest.approx(0.6), (0.5, 0.7), None)
+    assert (row.interval, row.interval_of) == (None, "")
 
 
 @pytest.mark.parametrize(

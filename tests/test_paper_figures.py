@@ -13,7 +13,6 @@ from bench.paper import figures
 from bench.report.content.sections import Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
-from bench.report.plots.curves import Panel
 from bench.results.record import Record, read_all
 from tests import fabricate
 
@@ -23,9 +22,12 @@ FROM_PICTURES = {
 FROM_CURVES = {"long-chain-curves", "residual-view", "gradient-norm-by-K"}
 
 
-def curve(name: str, x: list[int], y: list[float], mark: int | None = None, *, log_x: bool = False) -> dict[str, Any]:
+def curve(
+    name: str, x: list[int], y: list[float], mark: int | None = None, *, log_x: bool = False, **figures: str
+) -> dict[str, Any]:
+    figures = {key.replace("_", "-"): title for key, title in figures.items()}
     labels = {"name": name, "title": name, "group": "diagnostics", "x_label": "step", "y_label": name}
-    return labels | {"x": x, "y": y, "log_x": log_x, "mark": mark}
+    return labels | {"x": x, "y": y, "log_x": log_x, "mark": mark, "figures": figures}
 
 
 def ebm(seed: int = 0, steps: int = 20, **settings: Any) -> dict[str, Any]:
@@ -35,13 +37,14 @@ def ebm(seed: int = 0, steps: int = 20, **settings: Any) -> dict[str, Any]:
     data["config"]["model"] |= {"steps": steps, "sigma": 1.2 / steps}
     norms = [100 / steps / (1 + k) for k in range(10 * steps)]
     layers, far = list(range(1, steps + 1)), [1, 10, 100, 100 * steps]
+    both = {"gradient_norm": "beyond", "long_chain": "norm"}
     data["curves"] = [one for one in data["curves"] if one["name"] != "gradient norm by step"] + [
-        curve("gradient norm by step", list(range(10 * steps)), norms, steps),
-        curve("gradient norm over a long run", far, [100 / steps / k for k in far], steps, log_x=True),
-        curve("energy over a long run", far, [float(-k) for k in far], steps, log_x=True),
-        curve("displacement by layer", layers, [1 / k for k in layers]),
-        curve("cosine by layer", layers, [0.5 for _ in layers]),
-        curve("noise share by layer", layers, [0.01 * k for k in layers]),
+        curve("gradient norm by step", list(range(10 * steps)), norms, steps, gradient_norm="within"),
+        curve("gradient norm over a long run", far, [100 / steps / k for k in far], steps, log_x=True, **both),
+        curve("energy over a long run", far, [float(-k) for k in far], steps, log_x=True, long_chain="energy"),
+        curve("displacement by layer", layers, [1 / k for k in layers], residual_view="displacement"),
+        curve("cosine by layer", layers, [0.5 for _ in layers], residual_view="cosine"),
+        curve("noise share by layer", layers, [0.01 * k for k in layers], residual_view="noise"),
     ]
     labels = ["0", str(steps), str(10 * steps), str(100 * steps)]
     data["images"]["long-chain"] = {"file": "long-chain.png", "rows": 6, "columns": 4, "labels": labels}
@@ -98,17 +101,18 @@ def test_the_same_records_give_the_same_bytes(out, drawn):
 def test_gradient_norms_are_those_of_each_k_within_its_steps(out, monkeypatch):
     seen = {}
 
-    def spy(section: Section, wanted: list[Panel], path: Path, *rest: Any) -> list[Path]:
+    def spy(section: Section, figure: str, path: Path, *rest: Any) -> list[Path]:
         if path.stem == "gradient-norm-by-K":
             seen["rows"] = section.rows
-            seen["wanted"] = wanted
+            seen["figure"] = figure
         return [path]
 
-    monkeypatch.setattr(sweeps, "panels", spy)
+    monkeypatch.setattr(sweeps, "together", spy)
     monkeypatch.setattr(figures, "_of_cells", lambda *_: [])
     figures.write(out, parts(out), SETTINGS)
     assert [row.label for row in seen["rows"]] == ["K = 10, sigma 0.12", "K = 20, sigma 0.06"]
-    (line,) = sweeps._lines(seen["rows"][0], seen["wanted"][0].curve)
+    assert seen["figure"] == "gradient-norm"
+    (line,) = sweeps._lines(seen["rows"][0], "gradient norm by step")
     kept = sweeps._before_mark(line)
     assert (kept.x, kept.mark) == (list(range(10)), None)
     assert kept.mean[0] == pytest.approx(10)
@@ -140,13 +144,14 @@ def test_protocols_and_data_sets_stay_apart(tmp_path):
     assert len({one.path for one in drawn}) == len(drawn) == 3 * len(FROM_PICTURES | FROM_CURVES)
 
 
-def test_panels_leave_out_what_no_record_has(tmp_path):
-    (section,) = split([Record(tmp_path, ebm())])
-    looks = style.Looks(["ebm"])
+def test_curves_that_share_a_figure_stand_side_by_side(tmp_path):
+    whole, part = ebm(), ebm()
+    part["curves"] = [one for one in part["curves"] if one["name"] != "noise share by layer"]
+    looks, widths = style.Looks(["ebm"]), []
     with style.style():
-        assert sweeps.panels(section, [Panel("no such curve", "")], tmp_path / "a.png", looks, "title") == []
-        both = [Panel("no such curve", ""), Panel("cosine by layer", "cosine")]
-        (one,) = sweeps.panels(section, both, tmp_path / "b.png", looks, "title")
-        (two,) = sweeps.panels(section, [*both, Panel("displacement by layer", "")], tmp_path / "c.png", looks, "title")
-    widths = [Image.open(path).width for path in (one, two)]
-    assert widths[1] > 1.5 * widths[0]
+        for name, data in (("whole", whole), ("part", part)):
+            (section,) = split([Record(tmp_path, data)])
+            assert sweeps.together(section, "no such figure", tmp_path / "a.png", looks, "title") == []
+            (path,) = sweeps.together(section, "residual-view", tmp_path / f"{name}.png", looks, "title")
+            widths.append(Image.open(path).width)
+    assert widths[0] / widths[1] == pytest.approx((1.2 + 3 * 3.4) / (1.2 + 2 * 3.4), rel=0.01)

@@ -97,8 +97,8 @@ def test_scores_equal_those_of_calculate_metrics(extractors, choice, frechet):
     extractor = extractors[choice]
     real, generated = pictures(N, side=16, seed=1), pictures(N + 20, side=12, seed=2)  # of unequal size and number
     sets = metrics.ImageSets(*(extract(extractor, images.split(64)) for images in (real, generated)), None)
-    ours = {row["name"]: row for row in metrics.score(sets, extractor, seed=SEED, intervals=False)}
-    subset = int(ours["KID"]["spread_of"].split()[-1])
+    ours = {row.name: row for row in metrics.score(sets, extractor, seed=SEED, intervals=False)}
+    subset = int(ours["KID"].spread_of.split()[-1])
     with torch.random.fork_rng():  # its loader draws a seed
         theirs = scores_of_torch_fidelity(extractor, generated, real, subset)
     exact = {
@@ -106,12 +106,12 @@ def test_scores_equal_those_of_calculate_metrics(extractors, choice, frechet):
         "precision": "precision",
         "recall": "recall",
     }
-    assert ours["FD"]["value"] == pytest.approx(theirs["frechet_inception_distance"], rel=frechet)
+    assert ours["FD"].value == pytest.approx(theirs["frechet_inception_distance"], rel=frechet)
     for name, key in exact.items():
-        assert ours[name]["value"] == pytest.approx(theirs[key], rel=1e-6), name
+        assert ours[name].value == pytest.approx(theirs[key], rel=1e-6), name
     above_one = theirs["inception_score_mean"] - 1  # random weights are sure of nothing: their score is just above 1
-    assert ours["IS"]["value"] - 1 == pytest.approx(above_one, rel=1e-6)
-    assert ours["KID"]["spread"] == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-6)
-    assert ours["IS"]["spread"] == pytest.approx(theirs["inception_score_std"], rel=1e-6)
-    assert ours["FD"]["value"] > 0
-    assert ours["precision"]["value"] != ours["recall"]["value"]  # or the order of arguments would not show
+    assert ours["IS"].value - 1 == pytest.approx(above_one, rel=1e-6)
+    assert ours["KID"].spread == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-6)
+    assert ours["IS"].spread == pytest.approx(theirs["inception_score_std"], rel=1e-6)
+    assert ours["FD"].value > 0
+    assert ours["precision"].value != ours["recall"].value  # or the order of arguments would not show

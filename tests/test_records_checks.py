@@ -60,10 +60,10 @@ def test_a_missing_field_is_named(tmp_path, path, named):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"schema": 2}, "schema 2, but this version reads 3"),
-        ({"schema": 4}, "schema 4, but this version reads 3"),
-        ({"schema": "3"}, 'schema "3", but this version reads 3'),
-        ({"schema": 3.0}, "schema 3.0, but this version reads 3"),
+        ({"schema": 2}, "schema 2, but this version reads 3 and 4"),
+        ({"schema": 5}, "schema 5, but this version reads 3 and 4"),
+        ({"schema": "4"}, 'schema "4", but this version reads 3 and 4'),
+        ({"schema": 4.0}, "schema 4.0, but this version reads 3 and 4"),
         ({"evaluation_seeds": []}, r"field evaluation_seeds is \[\]"),
         ({"evaluation_seeds": [0, 0]}, r"field evaluation_seeds is \[0, 0\]"),
         ({"evaluation_seeds": [0, "1"]}, "not a list of one or more different integers"),
@@ -194,7 +194,7 @@ def test_any_flipped_bit_is_noticed(tmp_path):
         lambda content: content.replace(b"\n", b"\r\n"),
         lambda content: json.dumps(json.loads(content)).encode(),
         lambda content: content.replace(b'"digits"', b'"\\u0064igits"', 1),
-        lambda content: content.replace(b'{\n  "schema": 3,', b'{\n  "schema": 3,\n  "schema": 3,', 1),
+        lambda content: content.replace(b'{\n  "schema": 4,', b'{\n  "schema": 4,\n  "schema": 4,', 1),
         lambda content: b"\xef\xbb\xbf" + content,
         lambda content: content.replace(b'"digits"', b'"\\ud800"', 1),
         lambda content: content[: content.rindex(b",")] + b"\n}\n",

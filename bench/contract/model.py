@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.contract.config import ModelConfig
 from bench.contract.priors import mix_normal
+from bench.contract.scores import Diagnostics
 
 Observer = Callable[
     [int, Tensor], None
@@ -32,9 +33,10 @@ class GenerativeModel(nn.Module):
     """
 
     image_shape: tuple[int, int, int]  # C, H, W
-    evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
+    evaluations_per_sample: int = 1  # network evaluations that one sample costs: 1 for a decoder
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
-    unlikelihood_name: str = ""  # what `unlikelihood` returns: "energy"
+    step_name: str = "network evaluation"  # what a sampler makes so many of for one sample
+    ood_score_name: str = ""  # what `ood_score` returns: "energy"
 
     @property
     def sampler(self) -> nn.Module:
@@ -86,25 +88,25 @@ class GenerativeModel(nn.Module):
         """From noise to image: (frames, n, C, H, W) along the sampler, or None for a model that makes them at once."""
         return None
 
-    def unlikelihood(self, images: Tensor) -> Tensor | None:
-        """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `unlikelihood_name`."""
-        return None
-
-    def moment_mismatch(self, a: Tensor, b: Tensor) -> float | None:
-        """How far apart the moments that learning matches are between a (n, C, H, W) and b (m, C, H, W), 0 to 2."""
+    def ood_score(self, images: Tensor) -> Tensor | None:
+        """A number (n,) for each image (n, C, H, W) in [-1, 1], higher for less likely ones, as `ood_score_name`."""
         return None
 
     def at_compute(self, factor: float) -> GenerativeModel | None:
         """The same weights with `factor` times the network evaluations a sample, rounded and at least 1."""
         return None
 
-    def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Curves of the sampler's inner life over `n` samples, as a record holds them (docs/results.md)."""
-        return []
-
-    def long_run(self, generator: torch.Generator) -> list[dict[str, Any]]:
-        """Curves of a few samplers run far beyond their own length, as a record holds them."""
-        return []
+    def diagnose(
+        self,
+        n: int,  # samples whose making is looked at
+        generator: torch.Generator,
+        *,
+        train: Tensor,  # (2 m, C, H, W) in [-1, 1]: training images
+        samples: Callable[[], Tensor],  # gives m samples (m, C, H, W) in [-1, 1], those that are scored
+        far: bool,  # also follow a few samplers far beyond their own length, which takes long
+    ) -> Diagnostics:
+        """Scores and curves of the sampler's inner life, in the group "diagnostics"."""
+        return Diagnostics()
 
 
 class Trainer(Protocol):

@@ -1,11 +1,10 @@
-"""What a model with an energy tells of itself: the gap, the gradient along its chain, and what it finds unlikely."""
+"""A model's own diagnostics, and how well its out-of-distribution score tells other images from held-out ones."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +13,18 @@ from torch.nn import functional
 from bench import data as datasets
 from bench.contract.images import from_uint8
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Diagnostics, Score, description
 from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.data import DataConfig
 from bench.errors import UserError
-from bench.evaluation.entries import entry
 from bench.metrics.auroc import auroc
 
 NOISE = "noise"
-PROFILED = 64  # chains whose energy and gradient are averaged
+PROFILED = 64  # samples whose making a model looks at
 MATCHED = 512  # images of each side of the moment mismatch, at most
 
 
-def outside(
+def ood_sets(
     names: Sequence[str], root: Path, image_shape: tuple[int, int, int], n: int, *, own: str, progress: bool
 ) -> dict[str, Tensor]:
     """Up to `n` images of each named data set, uint8 (m, C, H, W) of `image_shape`: grey, coloured and resized to it.
@@ -81,70 +80,45 @@ def diagnose(
     samples: int,
     seed: int,
     *,
-    train: Tensor | None = None,
-    long: bool = True,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Entries and curves of the group "diagnostics"; both empty for a model that has neither energy nor profile.
+    train: Tensor,
+    far: bool = True,
+) -> Diagnostics:
+    """What a model says of its own sampler, and how well its out-of-distribution score tells other images apart.
 
     `held_out` are uint8 images (n, C, H, W), `others` sets of the same shape to tell them from, `train` those learned.
-    With `long`, samplers are also followed far beyond their own length, for further curves.
+    With `far`, samplers are also followed beyond their own length, for further curves.
     """
-    entries: list[dict[str, Any]] = []
-    curves = model.profile(PROFILED, seeded(seed, "profile", device=model.device))
-    real = _unlikelihood(model, held_out)
-    if real is not None:
-        entries += [_gap(model, real, min(samples, len(real)), seed)]
-    entries += [_mean_before_mark(one) for one in curves if one["name"] == "gradient norm by step"]
-    if train is not None:
-        entries += _moments(model, train, min(samples, MATCHED, len(train) // 2), seed)
-    if real is not None:
-        entries += [
-            entry(
-                f"OOD AUROC ({name})",
-                f"OOD AUROC ({name})",
-                "diagnostics",
-                auroc(-real, -unlikely),
-                "higher",
-                note=f"{len(real)} held-out images against {len(unlikely)} of {name}, by {model.unlikelihood_name}",
-            )
-            for name, images in others.items()
-            if (unlikely := _unlikelihood(model, images)) is not None
-        ]
-    if long:
-        curves += model.long_run(seeded(seed, "long run", device=model.device))
-    return entries, curves
+    matched = min(samples, MATCHED, len(train) // 2)
+
+    def made(n: int) -> Tensor:
+        return torch.cat(list(in_blocks(model.sample, n, seed, "sample", device=model.device)))
+
+    own = model.diagnose(
+        PROFILED,
+        seeded(seed, "profile", device=model.device),
+        train=from_uint8(train[: 2 * matched]).to(model.device),
+        samples=lambda: made(matched),
+        far=far,
+    )
+    real = _ood_scores(model, from_uint8(held_out))
+    if real is None:
+        return own
+    n = min(samples, len(real))
+    gap = _ood_scores(model, made(n))
+    assert gap is not None  # as for the real images
+    name = f"{model.ood_score_name} gap"
+    note = f"mean {model.ood_score_name} of {n} samples less that of {len(real)} held-out images"
+    scores = [description(name, float(gap.double().mean() - real.double().mean()), note), *own.scores]
+    for title, images in others.items():
+        unlikely = _ood_scores(model, from_uint8(images))
+        assert unlikely is not None
+        name = f"OOD AUROC ({title})"
+        note = f"{len(real)} held-out images against {len(unlikely)} of {title}, by {model.ood_score_name}"
+        scores.append(Score(name, name, "diagnostics", auroc(-real, -unlikely), "higher", note=note))
+    return Diagnostics(tuple(scores), own.curves)
 
 
-def _gap(model: GenerativeModel, real: Tensor, n: int, seed: int) -> dict[str, Any]:
-    blocks = in_blocks(model.sample, n, seed, "sample", device=model.device)
-    made = torch.cat([unlikely for block in blocks if (unlikely := model.unlikelihood(block)) is not None]).cpu()
-    name = f"{model.unlikelihood_name} gap"
-    note = f"mean {model.unlikelihood_name} of {n} samples less that of {len(real)} held-out images"
-    return entry(name, name, "diagnostics", float(made.double().mean() - real.double().mean()), "none", note=note)
-
-
-def _moments(model: GenerativeModel, train: Tensor, n: int, seed: int) -> list[dict[str, Any]]:
-    """Whether learning has reached its fixed point: of n samples against n training images, with its floor.
-
-    The images are without the noise that learning adds to them, which the mismatch hardly feels (docs/chain.md).
-    """
-    first, second = (from_uint8(part).to(model.device) for part in (train[:n], train[n : 2 * n]))
-    if n < 1 or (floor := model.moment_mismatch(first, second)) is None:
-        return []
-    made = torch.cat(list(in_blocks(model.sample, n, seed, "sample", device=model.device)))
-    name, of = "moment mismatch", f"{n} training images against {n} samples"
-    note = f"distance of the mean weight gradients over their norm, {of}; two halves of the images: {floor:.3g}"
-    return [entry(name, name, "diagnostics", model.moment_mismatch(first, made), "none", note=note)]
-
-
-def _unlikelihood(model: GenerativeModel, images: Tensor) -> Tensor | None:
-    """Of uint8 images (n, C, H, W) -> (n,), CPU."""
-    found = [model.unlikelihood(from_uint8(block).to(model.device)) for block in images.split(BLOCK)]
+def _ood_scores(model: GenerativeModel, images: Tensor) -> Tensor | None:
+    """The model's out-of-distribution scores (n,), CPU, of images (n, C, H, W) in [-1, 1]; None if it has none."""
+    found = [model.ood_score(block.to(model.device)) for block in images.split(BLOCK)]
     return torch.cat([one.cpu() for one in found if one is not None]) if found[0] is not None else None
-
-
-def _mean_before_mark(norms: dict[str, Any]) -> dict[str, Any]:
-    """The gradient norm over the steps of one sample, out of its curve."""
-    own = [y for x, y in zip(norms["x"], norms["y"], strict=True) if norms["mark"] is None or x < norms["mark"]]
-    note = f"mean over {len(own)} steps of {PROFILED} chains"
-    return entry("gradient norm", "gradient norm", "diagnostics", sum(own) / len(own), "none", note=note)

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.contract.images import from_uint8
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Curve, Score, Throughput
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation import diagnostics, interpolation, pictures, reconstruction, samples
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
-from bench.evaluation.references import references
+from bench.evaluation.references import Reference, references
 from bench.evaluation.throughput import sampler_throughput
-from bench.features import FeatureExtractor
+from bench.features import FeatureExtractor, Features
 from bench.features.cache import cached
 from bench.metrics import ImageSets
 from bench.metrics.frechet import FEWEST
@@ -29,12 +29,12 @@ from bench.metrics.neighbours import nearest
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a record holds of one model, in its form."""
+    """All that was measured of one model."""
 
-    metrics: list[dict[str, Any]]
-    references: dict[str, dict[str, Any]]
-    curves: list[dict[str, Any]]
-    throughput: dict[str, Any]
+    scores: list[Score]
+    references: dict[str, Reference]
+    curves: list[Curve]
+    throughput: Throughput
     pictures: dict[str, Picture]
 
 
@@ -72,15 +72,15 @@ class Evaluator:
         return Real(self.extractor, self._features(train, "train"), self._features(self.data.held_out, "held out"))
 
     @cached_property
-    def references(self) -> dict[str, dict[str, Any]]:
+    def references(self) -> dict[str, Reference]:
         """Floor and ceiling of every score."""
         title = self._title("references")
         return references(self.data, self.real, self.config, cache=self.cache, progress=title)
 
     @cached_property
-    def outside(self) -> dict[str, torch.Tensor]:
+    def ood_sets(self) -> dict[str, torch.Tensor]:
         """Images of the other data sets that held-out ones are told from."""
-        return diagnostics.outside(
+        return diagnostics.ood_sets(
             self.config.ood,
             self.data_root,
             self.data.image_shape,
@@ -109,8 +109,8 @@ class Evaluator:
 
     def evaluate_images(
         self, images: torch.Tensor, seeds: Sequence[int]
-    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]], dict[str, Picture]]:
-        """Scores of images made elsewhere, uint8 (n, C, H, W): entries, references (of samples alone) and pictures."""
+    ) -> tuple[list[Score], dict[str, Reference], dict[str, Picture]]:
+        """Scores of images made elsewhere, uint8 (n, C, H, W): scores, references (of samples alone) and pictures."""
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
         sets = ImageSets(real.train, made.features, real.held_out)
@@ -125,8 +125,8 @@ class Evaluator:
 
     def _evaluate(
         self, model: GenerativeModel, seed: int, *, first: bool
-    ) -> tuple[list[dict[str, Any]], ImageSets, list[dict[str, Any]], dict[str, Picture]]:
-        """Entries, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
+    ) -> tuple[list[Score], ImageSets, list[Curve], dict[str, Picture]]:
+        """Scores, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
         config, real = self.config, self.real
         held_out = from_uint8(self.data.held_out[: config.reconstructions])
         keep = config.samples if first else 1
@@ -134,22 +134,23 @@ class Evaluator:
         sets = ImageSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, seed, intervals=first)
         back = reconstruction.reconstruct(model, held_out, config, seed)
-        scores += back.entries(reconstruction.settings(model, config), seed=seed, intervals=first)
+        scores += back.scores(reconstruction.settings(model, config), seed=seed, intervals=first)
         paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
-        inner, curves = diagnostics.diagnose(
-            model, self.data.held_out, self.outside, config.samples, seed, train=self.data.train, long=first
+        inner = diagnostics.diagnose(
+            model, self.data.held_out, self.ood_sets, config.samples, seed, train=self.data.train, far=first
         )
+        scores += [*paths, *inner.scores]
         if not first:
-            return [*scores, *paths, *inner], sets, [], {}
+            return scores, sets, [], {}
         shown = {
             "samples": Picture.of(made.images[: ROWS * COLUMNS], COLUMNS),
             "nearest": nearest_picture(made, self.data, real),
             **back.pictures(),
             **strips,
         }
-        return [*scores, *paths, *inner], sets, [back.curve(), *curves], shown
+        return scores, sets, [back.curve(), *inner.curves], shown
 
-    def _features(self, images: torch.Tensor, what: str) -> Any:
+    def _features(self, images: torch.Tensor, what: str) -> Features:
         title = self._title(f"{what} images")
         return cached(self.extractor, images, what=what, key=self.data.content_hash, folder=self.cache, progress=title)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Score
 from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.evaluation.config import EvaluationConfig
-from bench.evaluation.entries import Real, decoded, entry
+from bench.evaluation.entries import Real, decoded
 from bench.evaluation.pictures import Picture, path_strips
 from bench.metrics.paths import midpoint_realism, smoothness
 
@@ -28,59 +29,62 @@ def suffix(path: str, ends: str) -> str:
 
 def interpolate(
     model: GenerativeModel, held_out: Tensor, real: Real, config: EvaluationConfig, seed: int
-) -> tuple[list[dict[str, Any]], dict[str, Picture]]:
+) -> tuple[list[Score], dict[str, Picture]]:
     """Scores of all kinds of paths, and pictures of the first ones; all decoded without noise.
 
     The ends are draws of the prior, or the latents that reconstruct `held_out` images (n, C, H, W) in [-1, 1], CPU.
     """
-    entries: list[dict[str, Any]] = []
+    scores: list[Score] = []
     pictures: dict[str, Picture] = {}
     for ends, (a, b) in _ends(model, held_out, config, seed).items():
-        before: tuple[Tensor, list[dict[str, Any]]] | None = None
+        before: tuple[Tensor, list[Score]] | None = None
         for path in PATHS:
             mix = model.mix_latents if path == PATHS[0] else model.mix_latents_paper
             latents = torch.stack([mix(a, b, i / (config.points - 1)) for i in range(config.points)], dim=1)
             if before is not None and torch.equal(latents, before[0]):  # for a normal prior both paths are one
-                entries += [renamed(one, suffix(path, ends)) for one in before[1]]
+                scores += [renamed(one, suffix(path, ends)) for one in before[1]]
                 continue
             images = decoded(model, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
             found = measure(images, real)
-            entries += [renamed(one, suffix(path, ends)) for one in found]
+            scores += [renamed(one, suffix(path, ends)) for one in found]
             before = before or (latents, found)
             if (path, ends) in PICTURES:
                 pictures[PICTURES[path, ends]] = path_strips(images)
-    return entries, pictures
+    return scores, pictures
 
 
-def measure(paths: Tensor, real: Real) -> list[dict[str, Any]]:
-    """The entries of paths (pairs, points, C, H, W) of images in [-1, 1], under the names of the main kind."""
+def measure(paths: Tensor, real: Real) -> list[Score]:
+    """The scores of paths (pairs, points, C, H, W) of images in [-1, 1], under the names of the main kind."""
     pairs, points = paths.shape[:2]
     features = real.features(paths.flatten(0, 1).split(BLOCK)).features.unflatten(0, (pairs, points))
     found = smoothness(paths, features)
     left_out = found["degenerate pairs"]
-    rest = {"n": pairs, "points": points, "spread_of": f"{pairs - int(left_out or 0)} paths"}
-    rest["note"] = f"{left_out} paths with equal ends left out" if left_out else ""
-    values = {name: found[name] for name in MEASURES}
-    spreads = {name: found[f"{name} sd"] for name in MEASURES}
-    values[REALISM] = _realism(features, real)
-    return [
-        entry(
+    note = f"{left_out} paths with equal ends left out" if left_out else ""
+    scores = [
+        Score(
             name,
             f"interpolation {name}",
             "interpolation",
             value,
             "lower",
-            spread=spreads.get(name),
-            **(rest if name in MEASURES else rest | {"spread_of": ""}),
+            spread=found[f"{name} sd"],
+            spread_of=f"{pairs - int(left_out or 0)} paths",
+            note=note,
+            n=pairs,
+            points=points,
         )
-        for name, value in values.items()
-        if value is not None
+        for name in MEASURES
+        if (value := found[name]) is not None
     ]
+    if (realism := _realism(features, real)) is not None:
+        label = f"interpolation {REALISM}"
+        scores.append(Score(REALISM, label, "interpolation", realism, "lower", note=note, n=pairs, points=points))
+    return scores
 
 
-def renamed(one: dict[str, Any], ending: str) -> dict[str, Any]:
+def renamed(one: Score, ending: str) -> Score:
     """The same score under the name of another kind of path or ends."""
-    return one | {"name": one["name"] + ending, "label": one["label"] + ending}
+    return replace(one, name=one.name + ending, label=one.label + ending)
 
 
 def _realism(features: Tensor, real: Real) -> float | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Curve, Score
 from bench.contract.seeds import BLOCK, seeded
 from bench.evaluation.config import EvaluationConfig
-from bench.evaluation.entries import curve, entry, means
+from bench.evaluation.entries import means
 from bench.evaluation.pictures import COLUMNS, Picture
+from bench.metrics import bootstrap
 from bench.metrics.images import psnr, reconstruction_mse, ssim
 
 SMALLEST = 7  # side in pixels that SSIM needs
@@ -31,23 +32,15 @@ class Reconstruction:
     made: Tensor  # the same shape
     by_decodes: dict[int, float]
 
-    def entries(self, how: dict[str, Any], *, seed: int, intervals: bool) -> list[dict[str, Any]]:
+    def scores(self, how: How, *, seed: int, intervals: bool) -> list[Score]:
         """MSE, PSNR and SSIM; `how` says at what budget."""
         return compare(self.images, self.made, how, seed=seed, intervals=intervals)
 
-    def curve(self) -> dict[str, Any]:
+    def curve(self) -> Curve:
         """Mean least error so far against decodes spent; the mark is the budget of the scores."""
-        decodes = list(self.by_decodes)
-        return curve(
-            "MSE by decodes",
-            "reconstruction",
-            "decodes per image",
-            "reconstruction MSE, best so far",
-            decodes,
-            list(self.by_decodes.values()),
-            log_x=True,
-            mark=decodes[-1],
-        )
+        decodes, errors = tuple(self.by_decodes), tuple(self.by_decodes.values())
+        labels = "decodes per image", "reconstruction MSE, best so far"
+        return Curve("MSE by decodes", "reconstruction", *labels, decodes, errors, log_x=True, mark=decodes[-1])
 
     def pictures(self) -> dict[str, Picture]:
         shown = min(COLUMNS, len(self.images))
@@ -57,24 +50,36 @@ class Reconstruction:
         }
 
 
-def compare(
-    images: Tensor, made: Tensor, how: dict[str, Any], *, seed: int = 0, intervals: bool = False
-) -> list[dict[str, Any]]:
-    """The entries of images (n, C, H, W) in [-1, 1] and their reconstructions; SSIM from sides of 7 on."""
+@dataclass(frozen=True)
+class How:
+    """How reconstructions were made."""
+
+    budget: int
+    method: str
+    budget_unit: str = "decodes per image"
+    made_of: str | None = None  # what stands in for reconstructions where no model made any
+
+
+def compare(images: Tensor, made: Tensor, how: How, *, seed: int = 0, intervals: bool = False) -> list[Score]:
+    """The scores of images (n, C, H, W) in [-1, 1] and their reconstructions; SSIM from sides of 7 on."""
     names = [name for name in MEASURES if name != "SSIM" or min(images.shape[2:]) >= SMALLEST]
     found = means({name: MEASURES[name][2](images, made) for name in names}, seed=seed, intervals=intervals)
     return [
-        entry(
+        Score(
             name,
             MEASURES[name][0],
             "reconstruction",
-            better=MEASURES[name][1],
+            mean.value,
+            MEASURES[name][1],
+            spread=mean.spread,
+            spread_of=f"{len(images)} images",
+            interval=mean.interval,
+            interval_of=bootstrap.INTERVAL_OF if mean.interval else "",
             note=MEASURES[name][3],
             n=len(images),
-            **how,
-            **found[name],
+            **vars(how),
         )
-        for name in names
+        for name, mean in found.items()
     ]
 
 
@@ -124,10 +129,10 @@ def decode_counts(budget: int) -> list[int]:
     return [*(count for count in counts if count < budget), budget]
 
 
-def settings(model: GenerativeModel, config: EvaluationConfig) -> dict[str, Any]:
-    """What an entry says of how its reconstructions were made."""
+def settings(model: GenerativeModel, config: EvaluationConfig) -> How:
+    """How a model's reconstructions are made."""
     each = config.budget // config.restarts
     if not model.reconstructs_by_inversion:
-        return {"budget": 1, "budget_unit": "decodes per image", "method": "encoder"}
+        return How(1, "encoder")
     method = "latent inversion" + (f", best of {config.restarts} starts" if config.restarts > 1 else "")
-    return {"budget": each * config.restarts, "budget_unit": "decodes per image", "method": method}
+    return How(each * config.restarts, method)

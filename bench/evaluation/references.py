@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.contract.images import from_uint8
+from bench.contract.scores import Score
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.diagnostics import noise
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.interpolation import ENDS, PATHS, measure, renamed, suffix
-from bench.evaluation.reconstruction import compare
+from bench.evaluation.reconstruction import How, compare
 from bench.evaluation.samples import score
 from bench.features.cache import cached
 from bench.metrics import ImageSets
 
 FLOOR, CEILING = "real, held out", "uniform noise"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Images that no model made, scored like samples."""
+
+    title: str
+    scores: list[Score]
 
 
 def references(
@@ -32,12 +41,12 @@ def references(
     cache: Path | None,
     progress: str | None,
     samples_only: bool = False,  # leave reconstruction and interpolation out
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Reference]:
     """The record's `references`: functions of the data set and the settings, of no model and no seed."""
     held_out = from_uint8(data.held_out)
     floor = torch.cat([data.held_out, data.spare])[: config.samples]
     images = {"floor": (FLOOR, floor), "ceiling": (CEILING, noise(config.samples, data.image_shape))}
-    others: dict[str, list[dict[str, Any]]] = {"floor": [], "ceiling": []}
+    others: dict[str, list[Score]] = {"floor": [], "ceiling": []}
     if not samples_only:
         others["floor"] = _paths(_blends(held_out, config), real, "real, pixels blended")
         noises = _paths(_noise_paths(data, config), real, "independent noise")
@@ -50,29 +59,33 @@ def references(
         except UserError as error:
             print(f"{data.name}: no scores of {title!r} images: {error}", file=sys.stderr)
             scores = []
-        for one in scores:
-            one["lead"] = False  # which score leads is said of the models
-            one["note"] = "; ".join(part for part in one["note"].split("; ") if not part.startswith("leads"))
-            if kind == "floor" and len(made) < config.samples:
-                short = f"only {len(made):,} real images that are not for training"
-                one["note"] = "; ".join(filter(None, (one["note"], short)))
-        result[kind] = {"title": title, "metrics": merged([[*scores, *others[kind]]])}
+        short = f"only {len(made):,} real images that are not for training"
+        more = short if kind == "floor" and len(made) < config.samples else ""
+        result[kind] = Reference(title, merged([[*(_following(one, more) for one in scores), *others[kind]]]))
     return result
 
 
-def _mean_image(data: ImageData, config: EvaluationConfig) -> list[dict[str, Any]]:
+def _following(one: Score, more: str) -> Score:
+    """The score without its lead, which is said of the models."""
+    parts = [part for part in one.note.split("; ") if part and not part.startswith("leads")]
+    return replace(one, lead=False, note="; ".join([*parts, *([more] if more else [])]))
+
+
+def _mean_image(data: ImageData, config: EvaluationConfig) -> list[Score]:
     """The error of reconstructing every held-out image as the mean of the training images."""
     images = from_uint8(data.held_out[: config.reconstructions])
     total = sum(part.double().sum(0) for part in data.train.split(4096))
     mean = (total / len(data.train)).div(127.5).sub(1).to(images.dtype)
-    entries = compare(images, mean.expand_as(images).contiguous(), {"budget": 0, "budget_unit": "decodes per image"})
-    return [one | {"method": "mean image", "made_of": "the training images' mean"} for one in entries]
+    how = How(0, "mean image", made_of="the training images' mean")
+    return compare(images, mean.expand_as(images).contiguous(), how)
 
 
-def _paths(paths: Tensor, real: Real, made_of: str) -> list[dict[str, Any]]:
+def _paths(paths: Tensor, real: Real, made_of: str) -> list[Score]:
     """Their scores under the names of all kinds of paths, since no kind is theirs."""
     found = measure(paths, real) if len(paths) else []
-    return [renamed(one, suffix(path, ends)) | {"made_of": made_of} for ends in ENDS for path in PATHS for one in found]
+    return [
+        replace(renamed(one, suffix(path, ends)), made_of=made_of) for ends in ENDS for path in PATHS for one in found
+    ]
 
 
 def _blends(held_out: Tensor, config: EvaluationConfig) -> Tensor:

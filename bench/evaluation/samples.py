@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +11,10 @@ from torch import Tensor
 from bench import metrics
 from bench.contract.images import to_uint8
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Curve, Score
 from bench.contract.seeds import in_blocks
 from bench.errors import NotFiniteError
-from bench.evaluation.entries import Real, check_images, curve
+from bench.evaluation.entries import Real, check_images
 from bench.features import Features, extract
 from bench.metrics import METRICS, ImageSets
 
@@ -55,14 +55,14 @@ def _samples(
         yield block
 
 
-def score(sets: ImageSets, real: Real, seed: int, *, intervals: bool) -> list[dict[str, Any]]:
+def score(sets: ImageSets, real: Real, seed: int, *, intervals: bool) -> list[Score]:
     """Every metric of `bench.metrics` for the generated images, in the order of the tables."""
     return metrics.score(sets, real.extractor, seed=seed, intervals=intervals)
 
 
 def sweep(
     model: GenerativeModel, sets: ImageSets, real: Real, factors: Sequence[float], n: int, seed: int
-) -> list[dict[str, Any]]:
+) -> list[Curve]:
     """KID and Frechet distance of `n` samples by the number of network evaluations that each may cost.
 
     `factors` are of the model's own number; [] for a model whose cost is fixed. A length at which samples are not
@@ -86,14 +86,14 @@ def sweep(
     title = f" (not finite at {', '.join(map(str, sorted(lost)))} steps)" if lost else ""
     scored = {length: sets.with_generated(features) for length, features in found.items()}
     return [
-        curve(
-            f"{name} by chain length",
-            "samples",
-            "Langevin steps",
-            f"{name}({real.extractor.label}), {n:,} images",
-            list(scored),
-            [_value(name, one, seed) for one in scored.values()],
-            title=f"{name} by chain length{title}",
+        Curve(
+            name=f"{name} by {model.step_name}s",
+            group="samples",
+            x_label=f"{model.step_name}s per sample",
+            y_label=f"{name}({real.extractor.label}), {n:,} images",
+            x=tuple(scored),
+            y=tuple(_value(name, one, seed) for one in scored.values()),
+            title=f"{name} by {model.step_name}s{title}",
             log_x=True,
             mark=model.evaluations_per_sample,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Throughput
 from bench.contract.seeds import seeded
 from bench.machine import runtime
 
@@ -24,8 +25,8 @@ def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
 
 
 @torch.no_grad()
-def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int, seed: int) -> dict[str, Any]:
-    """Samples/s and network evaluations/s of `model.sample` (for an energy model the latter are Langevin steps/s).
+def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int, seed: int) -> Throughput:
+    """Samples/s and network evaluations/s of `model.sample`.
 
     The median of `repeats` timed batches after one that is not counted. Peak memory is of tensors on a GPU while
     sampling, or of the whole process on a CPU.
@@ -40,15 +41,15 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
         seconds.append(seconds_of(lambda generator=generator: model.sample(batch_size, generator), device))
     rate = batch_size / statistics.median(seconds)
     peak, peak_of = runtime.peak_memory(device)
-    return {
-        "samples_per_second": rate,
-        "samples_per_second_range": [batch_size / max(seconds), batch_size / min(seconds)],
-        "evaluations_per_second": rate * model.evaluations_per_sample,
-        "batch_size": batch_size,
-        "repeats": repeats,
-        "device": runtime.device_name(device.type),
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "peak_memory_mib": round(peak, 1),
-        "peak_memory_of": peak_of,
-    }
+    return Throughput(
+        samples_per_second=rate,
+        samples_per_second_range=(batch_size / max(seconds), batch_size / min(seconds)),
+        evaluations_per_second=rate * model.evaluations_per_sample,
+        batch_size=batch_size,
+        repeats=repeats,
+        device=runtime.device_name(device.type),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        peak_memory_mib=round(peak, 1),
+        peak_memory_of=peak_of,
+    )

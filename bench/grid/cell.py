@@ -24,6 +24,7 @@ from bench.evaluation import COLUMNS, ROWS, Evaluation, EvaluationConfig, Evalua
 from bench.grid.run_state import LOG, discard_checkpoints
 from bench.grid.training import TrainingConfig, TrainingResult, train
 from bench.machine import runtime
+from bench.results.entries import curves_json, references_json, scores_json, throughput_json
 from bench.results.layout import RECORD_NAME
 from bench.results.locks import sweep
 from bench.results.record import SCHEMA, write_record
@@ -188,6 +189,7 @@ def record_of(cell: Cell, evaluator: Evaluator, outcome: Outcome, device: torch.
         "parameters": count_parameters(trainer.model.sampler),
         "parameters_trained": count_parameters(*trainer.networks),
         "network_evaluations_per_sample": trainer.model.evaluations_per_sample,
+        "sampler_step": trainer.model.step_name,
         "training": {
             "updates": result.updates,
             "planned_updates": cell.config.updates,
@@ -195,10 +197,10 @@ def record_of(cell: Cell, evaluator: Evaluator, outcome: Outcome, device: torch.
             "seconds": round(result.seconds, 3),
             "last": result.last,
         },
-        "metrics": evaluation.metrics if evaluation else [],
-        "references": evaluation.references if evaluation else {},
-        "curves": evaluation.curves if evaluation else [],
-        "throughput": evaluation.throughput if evaluation else None,
+        "metrics": scores_json(evaluation.scores) if evaluation else [],
+        "references": references_json(evaluation.references) if evaluation else {},
+        "curves": curves_json(evaluation.curves) if evaluation else [],
+        "throughput": throughput_json(evaluation.throughput) if evaluation else None,
         "environment": runtime.environment(device),
         "images": {name: describe(name, picture) for name, picture in pictures.items()},
         "log": LOG,

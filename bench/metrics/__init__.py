@@ -6,15 +6,15 @@ A new metric is one file with a `METRIC` and one line in `METRICS`. docs/metrics
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from bench.contract.scores import Score
 from bench.errors import UserError
 from bench.features import FeatureExtractor, require_finite
 from bench.metrics import bootstrap, copying, coverage, frechet, frechet_infinity, inception_score, kid
-from bench.metrics.base import ImageSets, Metric, Score, TooFewImagesError
+from bench.metrics.base import ImageSets, Measurement, Metric, TooFewImagesError
 from bench.metrics.merging import merge
 
-__all__ = ["METRICS", "ImageSets", "Metric", "Score", "merge", "score"]
+__all__ = ["METRICS", "ImageSets", "Measurement", "Metric", "merge", "score"]
 
 FEWEST = 6  # images in a set: five nearest neighbours and the image itself
 
@@ -31,16 +31,13 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals: bool = True) -> list[dict[str, Any]]:
-    """Every metric of `METRICS` for `sets.generated` against `sets.real`: one JSON-able dict each, in table order.
+def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals: bool = True) -> list[Score]:
+    """Every metric of `METRICS` for `sets.generated` against `sets.real`, in table order, in the group "samples".
 
-    Keys: name ("FID" for official Inception, "FD" otherwise; "KID"; ...), label (a column's title), group ("samples"),
-    value, spread (standard deviation over subsets or splits, or None), spread_of, interval (95 % bootstrap interval
-    [low, high] over the generated images, or None), interval_of, better, extractor, resize (pixels), weights_hash,
-    n_real, n_generated, lead (True for the one that a table leads with), note (what a reader should know, or "").
-    `intervals=False` leaves the intervals out and saves their time. "copying" is left out without
+    The Frechet distance is named "FID" for the official Inception weights and "FD" otherwise. Intervals are 95 %, over
+    the generated images. `intervals=False` leaves the intervals out and saves their time. "copying" is left out without
     `sets.held_out`, "FD infinity" with fewer than twice as many generated images as features.
-    Entries of several evaluation seeds become one by `merge`.
+    Scores of several evaluation seeds become one by `merge`.
     Raises UserError: too few images (which remedy), features that are not finite (which image); ValueError: widths
     that are not the extractor's.
     """
@@ -56,24 +53,24 @@ def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals:
     bounds = bootstrap.intervals(list(found.values()), seed=seed) if intervals else [None] * len(found)
     leader = _leader(sets, extractor)
     return [
-        {
-            "name": "FID" if _is_fid(name, extractor) else name,
-            "label": _label(name, extractor),
-            "group": "samples",
-            "value": float(result.value),
-            "spread": None if result.spread is None else float(result.spread),
-            "spread_of": result.details.get("spread_of", ""),
-            "interval": None if interval is None else list(interval),
-            "interval_of": "" if interval is None else bootstrap.INTERVAL_OF,
-            "better": METRICS[name].better,
-            "extractor": extractor.name,
-            "resize": extractor.side,
-            "weights_hash": extractor.weights_hash,
-            "n_real": len(sets.real),
-            "n_generated": len(sets.generated),
-            "lead": name == leader,
-            "note": _note(name, result, leader),
-        }
+        Score(
+            name="FID" if _is_fid(name, extractor) else name,
+            label=_label(name, extractor),
+            group="samples",
+            value=float(result.value),
+            spread=None if result.spread is None else float(result.spread),
+            spread_of=result.details.get("spread_of", ""),
+            interval=interval,
+            interval_of="" if interval is None else bootstrap.INTERVAL_OF,
+            better=METRICS[name].better,
+            extractor=extractor.name,
+            resize=extractor.side,
+            weights_hash=extractor.weights_hash,
+            n_real=len(sets.real),
+            n_generated=len(sets.generated),
+            lead=name == leader,
+            note=_note(name, result, leader),
+        )
         for (name, result), interval in zip(found.items(), bounds, strict=True)
     ]
 
@@ -99,7 +96,7 @@ def _leader(sets: ImageSets, extractor: FeatureExtractor) -> str:
     return "KID" if min(len(sets.real), len(sets.generated)) < 2 * extractor.width else "FD"
 
 
-def _note(name: str, result: Score, leader: str) -> str:
+def _note(name: str, result: Measurement, leader: str) -> str:
     notes = [result.details["note"]] if "note" in result.details else []
     if name == leader == "KID":
         notes.append("leads: unbiased, and there are too few images for a Frechet distance")

@@ -9,8 +9,8 @@ from torch import Tensor
 def auroc(scores_in: Tensor, scores_out: Tensor) -> float:
     """P(a score in > a score out) + P(they are equal) / 2, over all pairs: (n,) and (m,) -> [0, 1].
 
-    The area under the receiver operating characteristic where high scores speak for "in" (of an energy model: minus the
-    energy), exact with ties; 0.5 where the scores do not tell the sets apart. It is the Mann-Whitney statistic U / nm.
+    The area under the receiver operating characteristic where high scores speak for "in", exact with ties; 0.5 where
+    the scores do not tell the sets apart. It is the Mann-Whitney statistic U / nm.
     Fawcett 2006, "An introduction to ROC analysis". Raises ValueError: an empty set, another shape, NaN.
     """
     return float(wins(scores_in, scores_out).mean())

@@ -38,7 +38,7 @@ class ImageSets:
 
 
 @dataclass(frozen=True)
-class Score:
+class Measurement:
     """A metric's value with its own deviation."""
 
     value: float
@@ -53,7 +53,7 @@ class Score:
 class MetricFunction(Protocol):
     """(sets, seed) -> score, or None where the sets do not allow one. Draws, if any, are a function of `seed` alone."""
 
-    def __call__(self, sets: ImageSets, *, seed: int) -> Score | None: ...
+    def __call__(self, sets: ImageSets, *, seed: int) -> Measurement | None: ...
 
 
 @dataclass(frozen=True)

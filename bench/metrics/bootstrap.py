@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Score, numpy_seed
+from bench.metrics.base import Measurement, numpy_seed
 
 RESAMPLES = 1000
 INTERVAL_OF = f"bootstrap, {RESAMPLES} resamples"
@@ -17,7 +17,7 @@ _Z = 1.959964  # 97.5 % point of the standard normal distribution
 _CHUNK = 2**22  # weights at once: 32 MB
 
 
-def intervals(scores: Sequence[Score], *, seed: int) -> list[tuple[float, float] | None]:
+def intervals(scores: Sequence[Measurement], *, seed: int) -> list[tuple[float, float] | None]:
     """95 % intervals (low, high) of scores of one set of generated images; None for a score without `effects`.
 
     Percentiles over 1,000 resamples, drawn with replacement from the generated images, of the score to first order:
@@ -34,7 +34,7 @@ def intervals(scores: Sequence[Score], *, seed: int) -> list[tuple[float, float]
     return [None if score.effects is None else _interval(score, next(resampled)) for score in scores]
 
 
-def _interval(score: Score, means: np.ndarray) -> tuple[float, float]:
+def _interval(score: Measurement, means: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(means, [0.025, 0.975])
     return score.value - math.hypot(low, _Z * score.noise), score.value + math.hypot(high, _Z * score.noise)
 

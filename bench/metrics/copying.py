@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bench.metrics.auroc import wins
-from bench.metrics.base import ImageSets, Metric, Score
+from bench.metrics.base import ImageSets, Measurement, Metric
 from bench.metrics.neighbours import nearest, neighbours
 
 
-def copying(sets: ImageSets, *, seed: int = 0) -> Score | None:
+def copying(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
     """P(a generated image lies nearer to its nearest training image than a held-out image to its own), ties half.
 
     Range [0, 1]: 0.5 where generated images are as far from the training set as new real ones, 1 where all are nearer
@@ -20,7 +20,7 @@ def copying(sets: ImageSets, *, seed: int = 0) -> Score | None:
     held_out = sets.held_out.features
     of_held_out = sets.once("held-out", lambda: nearest(held_out, sets.real.features)[1], real_alone=True)
     nearer = wins(-neighbours(sets).to_real, -of_held_out)
-    return Score(
+    return Measurement(
         float(nearer.mean()),
         details={"note": f"against {len(held_out)} held-out images; 0.5: no copying, 1: copies"},
         effects=lambda: nearer - nearer.mean(),

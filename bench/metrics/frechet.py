@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-from bench.metrics.base import ImageSets, Metric, Score, TooFewImagesError
+from bench.metrics.base import ImageSets, Measurement, Metric, TooFewImagesError
 
 FEWEST = 64  # images for a distance at deficient rank; with more images than features there is no such bound
 _ROWS = 4096
@@ -59,7 +59,7 @@ def frechet_of_moments(one: Moments, two: Moments) -> float:
     return fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID]
 
 
-def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Score:
+def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Measurement:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features' means and covariances, in float64.
 
     Range [0, inf), 0 for equal sets up to rounding (which may fall just below 0); symmetric; nothing is drawn.
@@ -79,7 +79,7 @@ def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Score:
     else:
         of_real = sets.once("moments", lambda: Moments.of(y), real_alone=True)
         value = frechet_of_moments(Moments.of(x), of_real)
-    return Score(value, details=_note(n, width), effects=lambda: frechet_effects(sets))
+    return Measurement(value, details=_note(n, width), effects=lambda: frechet_effects(sets))
 
 
 def projected(sets: ImageSets) -> Tensor:

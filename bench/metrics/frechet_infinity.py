@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.base import ImageSets, Metric, Score, numpy_seed
+from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
 from bench.metrics.frechet import frechet_effects, projected, real_factor
 
 SIZES = 6  # of subsets, from half of the generated set to all of it
 
 
-def frechet_infinity(sets: ImageSets, *, seed: int) -> Score | None:
+def frechet_infinity(sets: ImageSets, *, seed: int) -> Measurement | None:
     """The value at 1/N = 0 of a line through Frechet distances of random subsets of N generated images, in float64.
 
     The real set is the same in all: its own, smaller, bias remains. `spread` is the intercept's standard error from
@@ -32,7 +32,7 @@ def frechet_infinity(sets: ImageSets, *, seed: int) -> Score | None:
     distances = [distance_without(torch.from_numpy(rng.permutation(n)[size:])) for size in sizes]
     value, error = _intercept(1 / np.array(sizes), np.array(distances))
     details = {"spread_of": f"standard error of the fit over {len(sizes)} sizes from {sizes[0]} to {n}"}
-    return Score(value, error, details, effects=lambda: frechet_effects(sets), noise=error)
+    return Measurement(value, error, details, effects=lambda: frechet_effects(sets), noise=error)
 
 
 def _distances(sets: ImageSets) -> Callable[[Tensor], float]:

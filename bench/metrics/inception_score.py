@@ -7,14 +7,14 @@ import math
 from torch import Tensor
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
-from bench.metrics.base import ImageSets, Metric, Score, numpy_seed
+from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
 
 SPLITS = 10
 FEWEST_PER_SPLIT = 10  # below this a split cannot even hold ten classes: the images are taken as one
 FEW_PER_SPLIT = 1000
 
 
-def inception_score(sets: ImageSets, *, seed: int) -> Score:
+def inception_score(sets: ImageSets, *, seed: int) -> Measurement:
     """exp of the mean KL divergence between p(class | image) and p(class), of the generated images' logits, in float64.
 
     Range [1, classes]. `value` is the mean over 10 splits of the shuffled images, `spread` its deviation over them;
@@ -28,7 +28,7 @@ def inception_score(sets: ImageSets, *, seed: int) -> Score:
     if n // splits < FEW_PER_SPLIT:
         details["note"] = f"{n // splits} images a split: biased low"
     value, spread = result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD] if splits > 1 else None
-    return Score(value, spread, details, effects=lambda: value * _divergences(sets.generated.logits))
+    return Measurement(value, spread, details, effects=lambda: value * _divergences(sets.generated.logits))
 
 
 def _divergences(logits: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from bench.metrics import products
-from bench.metrics.base import ImageSets, Metric, Score, numpy_seed
+from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
 
 SUBSETS = 100
 LARGEST_SUBSET = 1000
 
 
-def kernel_distance(sets: ImageSets, *, seed: int) -> Score:
+def kernel_distance(sets: ImageSets, *, seed: int) -> Measurement:
     """Squared maximum mean discrepancy with the kernel (x.y / width + 1)^3, in float64.
 
     `value` is the mean of the unbiased estimate over 100 random subsets of each set, `spread` its deviation over them.
@@ -35,7 +35,7 @@ def kernel_distance(sets: ImageSets, *, seed: int) -> Score:
         estimates, effects = _from_each_subset(x, y, subsets)
     value, spread = float(estimates.mean()), float(estimates.std(correction=0))
     details = {"spread_of": f"{SUBSETS} subsets of {size}"}
-    return Score(
+    return Measurement(
         value, spread if size < n else None, details, effects=lambda: effects, noise=spread / len(estimates) ** 0.5
     )
 

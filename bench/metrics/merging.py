@@ -1,31 +1,32 @@
-"""Entries of several evaluation seeds made one: pure bookkeeping, for every group of metrics."""
+"""Scores of several evaluation seeds made one: pure bookkeeping, for every group of metrics."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
+from bench.contract.scores import Score
 from bench.errors import UserError
 
-# What must be equal for values to be averaged; a key that an entry does not have counts as None.
+# What must be equal for values to be averaged.
 PROTOCOL = (
     *("label", "group", "better", "extractor", "resize", "weights_hash", "n_real", "n_generated"),
     *("n", "points", "budget", "budget_unit", "method"),
 )
 
 
-def merge(per_seed: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One list of entries from a list for each evaluation seed, in the order of the first.
+def merge(per_seed: Sequence[Sequence[Score]]) -> list[Score]:
+    """One list of scores from a list for each evaluation seed, in the order of the first.
 
-    "per_seed" holds the values, "value" and "spread" are means over the seeds (a spread that one seed lacks is None),
-    and all else, "interval" too, is what the first seed says. Nothing given is changed.
-    Raises UserError: entries that one seed has and another has not, or that differ in counts, label or extractor;
+    `per_seed` of each holds the values, `value` and `spread` are means over the seeds (a spread that one seed lacks is
+    None), and all else, `interval` too, is what the first seed says.
+    Raises UserError: scores that one seed has and another has not, or that differ in counts, label or extractor;
     ValueError: no seeds, or a name that occurs twice.
     """
     if not per_seed:
         raise ValueError("there are no evaluation seeds to merge")
-    tables = [_by_name(entries) for entries in per_seed]
+    tables = [_by_name(scores) for scores in per_seed]
     for index, table in enumerate(tables[1:], start=2):
         odd = sorted(tables[0].keys() ^ table.keys())
         if odd:
@@ -33,31 +34,27 @@ def merge(per_seed: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
                 f"evaluation seed {index} of {len(tables)} and the first do not both have {odd[0]!r}: "
                 "take more images, so that every seed yields every metric"
             )
-    return [_merged([table[entry["name"]] for table in tables]) for entry in per_seed[0]]
+    return [_merged([table[score.name] for table in tables]) for score in per_seed[0]]
 
 
-def _merged(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    first = entries[0]
-    for other in entries[1:]:
+def _merged(scores: list[Score]) -> Score:
+    first = scores[0]
+    for other in scores[1:]:
         for key in PROTOCOL:
-            if first.get(key) != other.get(key):
+            if getattr(first, key) != getattr(other, key):
                 raise UserError(
-                    f"{first['name']}: {key} is {first.get(key)!r} for one evaluation seed and {other.get(key)!r} for "
-                    "another: only equal ones are averaged; evaluate every seed with the same settings"
+                    f"{first.name}: {key} is {getattr(first, key)!r} for one evaluation seed and "
+                    f"{getattr(other, key)!r} for another: only equal ones are averaged; evaluate every seed with the "
+                    "same settings"
                 )
-    values = [entry["value"] for entry in entries]
-    spreads = [entry.get("spread") for entry in entries]
-    return first | {
-        "value": statistics.fmean(values),
-        "per_seed": values,
-        "spread": None if None in spreads else statistics.fmean(spreads),
-        "interval": first.get("interval"),
-        "interval_of": first.get("interval_of", ""),
-    }
+    values = tuple(score.value for score in scores)
+    spreads = [score.spread for score in scores if score.spread is not None]
+    spread = statistics.fmean(spreads) if len(spreads) == len(scores) else None
+    return replace(first, value=statistics.fmean(values), per_seed=values, spread=spread)
 
 
-def _by_name(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    table = {entry["name"]: entry for entry in entries}
-    if len(table) < len(entries):
-        raise ValueError(f"names of metrics occur twice: {[entry['name'] for entry in entries]}")
+def _by_name(scores: Sequence[Score]) -> dict[str, Score]:
+    table = {score.name: score for score in scores}
+    if len(table) < len(scores):
+        raise ValueError(f"names of metrics occur twice: {[score.name for score in scores]}")
     return table

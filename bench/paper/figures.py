@@ -14,7 +14,6 @@ from bench.report.content.sections import Row, Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import sheets as pictures
 from bench.report.plots import style
-from bench.report.plots.curves import Panel
 from bench.results.layout import folder_name
 
 FOLDER = "figures"
@@ -54,8 +53,8 @@ def _of_cells(out: Path, section: Section) -> list[Drawing]:
         paths = drawn if isinstance(drawn, list) else [drawn]
         drawings.extend(Drawing(path, f"{section.title}: {title}", caption) for path in paths)
 
-    def curves(title: str, *wanted: Panel) -> Callable[[Section, Path], list[Path]]:
-        return lambda section, path: sweeps.panels(section, wanted, path, looks, f"{section.title}: {title}")
+    def curves(title: str, figure: str) -> Callable[[Section, Path], list[Path]]:
+        return lambda section, path: sweeps.together(section, figure, path, looks, f"{section.title}: {title}")
 
     add("samples", "synthesis", f"Samples of each model, as they came. {_scale(section)}", pictures.samples)
     add(
@@ -97,7 +96,7 @@ def _of_cells(out: Path, section: Section) -> list[Drawing]:
         "long-chain-curves",
         "energy and gradient norm beyond K",
         "Means over chains that run on past K (dotted), on a logarithmic axis: those that had converged would be flat.",
-        curves("the chain run past its K steps", Panel(_LONG_NORM, "gradient norm"), Panel(_LONG_ENERGY, "energy")),
+        curves("the chain run past its K steps", "long-chain"),
     )
     add(
         "residual-view",
@@ -105,17 +104,9 @@ def _of_cells(out: Path, section: Section) -> list[Drawing]:
         "x_k = x_{k-1} - step size x dE/dx + noise, layer by layer: how far a layer moves the image, whether it moves "
         "it the way the whole chain goes (cosine 1) or across it (0), and how much of the path's squared length is "
         "noise.",
-        curves(
-            "the chain as a K-layer residual network",
-            Panel("displacement by layer", "displacement"),
-            Panel("cosine by layer", "cosine with the whole way"),
-            Panel("noise share by layer", "noise's share of the path"),
-        ),
+        curves("the chain as a K-layer residual network", "residual-view"),
     )
     return drawings
-
-
-_LONG_NORM, _LONG_ENERGY = "gradient norm over a long run", "energy over a long run"
 
 
 def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[Drawing]:
@@ -126,16 +117,12 @@ def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: It
         rows = _by_length(section)
         looks = style.Looks(row.label for row in rows)
         path = out / FOLDER / _folder(section) / "gradient-norm-by-K.png"
-        wanted = (
-            Panel("gradient norm by step", "within the K steps", until_mark=True),
-            Panel(_LONG_NORM, "run on past K (dotted)"),
-        )
         title = f"{section.title}: gradient norm along the chain, for each K"
         caption = (
             "Mean ||dE/dx|| over chains. With fewer steps to go, each has to be longer; sigma differs between the "
             f"points as well, as in the paper's Table 2. {_scale(section)}"
         )
-        drawn = sweeps.panels(replace(section, rows=rows), wanted, path, looks, title)
+        drawn = sweeps.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
         drawings += [Drawing(each, title, caption) for each in drawn]
     return drawings
 

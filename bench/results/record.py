@@ -18,6 +18,7 @@ from bench.errors import UserError
 from bench.results.layout import RECORD_NAME
 from bench.results.schema import SCHEMA as SCHEMA
 from bench.results.schema import check, check_schema, damaged
+from bench.results.upgrade import upgraded
 from bench.storage.files import json_text, write_bytes
 
 CHECKSUM = "checksum"  # the last field of a record
@@ -114,7 +115,7 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
         whole = False
     if not whole:
         damaged(path, "its content does not fit its checksum")
-    return check(path, record)
+    return check(path, upgraded(record))
 
 
 def read_all(root: Path) -> list[Record]:

@@ -1,16 +1,18 @@
-"""What a record holds, and the check that it does: schema 3. `docs/results.md` explains every field."""
+"""What a record holds, and the check that it does: schema 4. `docs/results.md` explains every field."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import UserError, one_line
 
-SCHEMA = 3
+SCHEMA = 4
+READ = (3, SCHEMA)  # older ones through `bench/results/upgrade.py`
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
 GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # a block of the tables each, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
@@ -36,6 +38,7 @@ _FIELDS: dict[str, dict[str, Any]] = {  # part of the record -> required field -
         "parameters": int,
         "parameters_trained": int,
         "network_evaluations_per_sample": _NUMBER,
+        "sampler_step": str,
         "training": dict,
         "metrics": list,
         "references": dict,
@@ -74,6 +77,7 @@ _CURVE = {
     "x": list,
     "y": list,
     "mark": _OPTIONAL_NUMBER,
+    "figures": dict,
 }
 _THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
 _COUNTS = (  # numbers of the fields above that are 0 or more
@@ -138,9 +142,9 @@ def check_schema(path: Path, record: Any) -> None:
     if not isinstance(record, dict):
         damaged(path, "not a JSON object")
     schema = record.get("schema")
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema) is not int or schema not in READ:
         raise UserError(
-            f"{path}: schema {_shown(schema)}, but this version reads {SCHEMA}; "
+            f"{path}: schema {_shown(schema)}, but this version reads {' and '.join(map(str, READ))}; "
             "use the version of the suite that wrote it, or delete its folder and run the cell again"
         )
 
@@ -197,6 +201,8 @@ def _check_curve(path: Path, curve: Any, where: str) -> None:
     _require(path, curve, _CURVE, where)
     if type(curve.get("log_x")) is not bool:
         damaged(path, f"field {where}.log_x is {_shown(curve.get('log_x'))}, neither true nor false")
+    if not _strings(curve["figures"].values()):
+        damaged(path, f"field {where}.figures is {_shown(curve['figures'])}, not figures with a title for each")
     x, y = curve["x"], curve["y"]
     if not x or len(x) != len(y) or not _numbers([*x, *y]):
         damaged(path, f"field {where} does not have as many numbers x as y, one or more")
@@ -246,7 +252,7 @@ def _numbers(values: list[Any]) -> bool:
     return all(isinstance(value, _NUMBER) and type(value) is not bool and math.isfinite(value) for value in values)
 
 
-def _strings(values: list[Any]) -> bool:
+def _strings(values: Iterable[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 

@@ -18,7 +18,7 @@ _KNOWN = {
     ),
     "chain": (
         "From noise to image",
-        "Each row is one sample on its way through the chain; numbers are Langevin steps.",
+        "Each row is one sample on its way from noise to image; numbers count the steps of its sampler.",
     ),
     "long_chain": ("Long chains", "The same chains run on, far past the steps that they were trained for."),
     "interpolations": ("Interpolation between samples", "Each row walks from one sample to another."),
@@ -36,7 +36,7 @@ _KNOWN = {
     ),
     "scores_reconstruction": ("Reconstruction scores", "As above, for reconstructions at the budgets in the table."),
     "scores_interpolation": ("Interpolation scores", "As above, for paths between images."),
-    "scores_diagnostics": ("Diagnostics", "As above, for what only models with an energy have."),
+    "scores_diagnostics": ("Diagnostics", "As above, for what some models alone can say of themselves."),
     "learning_curves": ("Learning curves", "Each logged scalar against the update, a line style per training seed."),
     "score_against_seconds": ("Score against time", "The lead score against seconds of training and of sampling."),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,24 +68,21 @@ def _figure(section: Section, curve: dict[str, Any], path: Path, looks: style.Lo
     return style.save(figure, path)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A curve by its name in the records, and whether it is cut at the setting in use."""
+def together(section: Section, figure: str, path: Path, looks: style.Looks, title: str) -> list[Path]:
+    """The curves that belong to `figure` side by side, a line per model; nothing where no record has any of them.
 
-    curve: str
-    title: str
-    until_mark: bool = False
-
-
-def panels(section: Section, wanted: Sequence[Panel], path: Path, looks: style.Looks, title: str) -> list[Path]:
-    """Several curves side by side in one figure, a line per model; nothing where no record has any of them."""
+    On a linear axis a curve is cut at the setting in use.
+    """
+    wanted: dict[str, dict[str, Any]] = {}
+    for curve in (curve for record in section.records for curve in record.data["curves"]):
+        if figure in curve["figures"]:
+            wanted.setdefault(curve["name"], curve)
     found = []
-    for panel in wanted:
-        lines = [line for row in section.rows for line in _lines(row, panel.curve)]
-        lines = [kept for line in lines if (kept := _before_mark(line) if panel.until_mark else line)]
+    for curve in sorted(wanted.values(), key=lambda one: one["log_x"]):
+        lines = [line for row in section.rows for line in _lines(row, curve["name"])]
+        lines = [kept for line in lines if (kept := line if curve["log_x"] else _before_mark(line))]
         if lines:
-            example = next(curve for record in section.records if (curve := record.curve(panel.curve)))
-            found.append((panel, example, lines))
+            found.append((curve["figures"][figure], curve, lines))
     if not found:
         return []
     shown = {line.row.label for _, _, lines in found for line in lines}
@@ -105,7 +101,7 @@ def panels(section: Section, wanted: Sequence[Panel], path: Path, looks: style.L
     for index, (panel, example, lines) in enumerate(found):
         place = ((index * pitch + 0.8) / width, (foot + 0.5) / height)
         axes = figure.add_axes((*place, (pitch - 1.0) / width, (height - foot - 0.5 - above) / height))
-        axes.set_title(style.literal(panel.title))
+        axes.set_title(style.literal(panel))
         _fill(axes, lines, example, looks)
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
     return [style.save(figure, path)]

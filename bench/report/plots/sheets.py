@@ -98,7 +98,10 @@ def nearest(section: Section, path: Path) -> list[Path]:
 
 def chain(section: Section, path: Path) -> list[Path]:
     """Each row one sample on its way from noise to image; nothing where no model of the section has a chain."""
-    return _chains(section, path, "chain", "from noise to image; numbers are Langevin steps")
+    steps = dict.fromkeys(
+        f"{record.data['sampler_step']}s" for row in _having(section, "chain") for record in row.records
+    )
+    return _chains(section, path, "chain", f"from noise to image; numbers are {' or '.join(steps)}")
 
 
 def long_chain(section: Section, path: Path) -> list[Path]:

@@ -1,0 +1,31 @@
+"""Records of earlier schemas, read as if this version had written them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Schema 3 did not say which curves belong side by side.
+_FIGURES = {
+    "gradient norm by step": {"gradient-norm": "within the K steps"},
+    "gradient norm over a long run": {"long-chain": "gradient norm", "gradient-norm": "run on past K (dotted)"},
+    "energy over a long run": {"long-chain": "energy"},
+    "displacement by layer": {"residual-view": "displacement"},
+    "cosine by layer": {"residual-view": "cosine with the whole way"},
+    "noise share by layer": {"residual-view": "noise's share of the path"},
+}
+
+
+def upgraded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 3 or 4 in the form of schema 4; one whose fields have other types than theirs as it is."""
+    if record["schema"] != 3:
+        return record
+    curves = record.get("curves")
+    if isinstance(curves, list) and all(isinstance(one, dict) for one in curves):
+        curves = [_curve(one) for one in curves]
+    stepwise = isinstance(curves, list) and any("Langevin" in str(one) for one in curves)
+    step = "Langevin step" if stepwise else "network evaluation"
+    return record | {"schema": 4, "sampler_step": step, "curves": curves}
+
+
+def _curve(curve: dict[str, Any]) -> dict[str, Any]:
+    return {"figures": _FIGURES.get(str(curve.get("name")), {})} | curve
