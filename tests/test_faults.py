@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from bench.grid.run_state import CHECKPOINT, PREVIOUS
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from bench.results.status import read_status
 from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, fork, last_line, wait_until

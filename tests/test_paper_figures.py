@@ -14,7 +14,8 @@ from bench.report.content.sections import Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
 from bench.report.plots.curves import Panel
-from bench.results.record import Record, read_all
+from bench.results.cell_folder import read_all
+from bench.results.record import Record
 from tests import fabricate
 
 FROM_PICTURES = {
@@ -141,7 +142,7 @@ def test_protocols_and_data_sets_stay_apart(tmp_path):
 
 
 def test_panels_leave_out_what_no_record_has(tmp_path):
-    (section,) = split([Record(tmp_path, ebm())])
+    (section,) = split([Record(tmp_path / "record.json", ebm())])
     looks = style.Looks(["ebm"])
     with style.style():
         assert sweeps.panels(section, [Panel("no such curve", "")], tmp_path / "a.png", looks, "title") == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import UserError, one_line
+from bench.results.layout import run_again
 
 SCHEMA = 3
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
@@ -141,13 +142,13 @@ def check_schema(path: Path, record: Any) -> None:
     if type(schema) is not int or schema != SCHEMA:
         raise UserError(
             f"{path}: schema {_shown(schema)}, but this version reads {SCHEMA}; "
-            "use the version of the suite that wrote it, or delete its folder and run the cell again"
+            f"use the version of the suite that wrote it, or {run_again(Path(path).parent)}"
         )
 
 
 def damaged(path: Path, what: str) -> NoReturn:
     """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
-    raise UserError(f"{path}: {one_line(what, LONGEST)}; delete the folder {Path(path).parent} and run the cell again")
+    raise UserError(f"{path}: {one_line(what, LONGEST)}; {run_again(Path(path).parent)}")
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:
