@@ -214,13 +214,12 @@ def _refuse_overwriting(out: Path, force: bool) -> None:
 
 
 def _write(out: Path, scores: dict[str, Any], pictures: dict[str, Any]) -> None:
-    from bench.grid.cell import describe, png
     from bench.storage.files import write_bytes, write_json
 
     try:
         for name, picture in pictures.items():
-            write_bytes(out / f"{name}.png", png(picture))
-        images = {name: describe(name, picture) for name, picture in pictures.items()}
+            write_bytes(out / f"{name}.png", picture.png())
+        images = {name: picture.describe(f"{name}.png") for name, picture in pictures.items()}
         write_json(out / SCORES, scores | {"images": images})
     except OSError as error:
         raise UserError(f"--out {out} cannot be written ({error.strerror or error}): choose another folder") from None

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bench.errors import UserError, one_line
-from bench.results.layout import RECORD_NAME
-from bench.results.record import Record, read
-from bench.results.status import cell_of, live_status
+from bench.results.cell_folder import CellFolder
+from bench.results.layout import CELLS
+from bench.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -41,33 +41,26 @@ def lines(root: Path) -> list[Line]:
 
     UserError where there is no cell.
     """
-    roots = [root] if (root / "cells").is_dir() else sorted(path.parent for path in root.glob("*/cells"))
-    cells = [path for one in roots for path in sorted(one.glob("cells/*/*/seed-*"), key=_order) if path.is_dir()]
+    roots = [root] if (root / CELLS).is_dir() else sorted(path.parent for path in root.glob(f"*/{CELLS}"))
+    cells = [cell for one in roots for cell in CellFolder.all_in(one)]
     if not cells:
         raise UserError(f"{root} is no results folder: it has no cells/; give the --out of bench.compare")
-    return [_line(root, folder) for folder in cells]
+    return [_line(root, cell) for cell in cells]
 
 
-def _order(folder: Path) -> tuple[str, str, int]:
-    return cell_of(folder)[1:]
-
-
-def _line(root: Path, folder: Path) -> Line:
-    out, dataset, model, seed = cell_of(folder)
-    where = "" if out == root else str(out.relative_to(root))
-    if (folder / RECORD_NAME).exists():
+def _line(root: Path, cell: CellFolder) -> Line:
+    where = "" if cell.out == root else str(cell.out.relative_to(root))
+    named = where, cell.dataset, cell.model, str(cell.seed)
+    if cell.has_record:
         try:
-            return _recorded(where, str(seed), Record(folder, read(folder / RECORD_NAME)))
+            return _recorded(where, str(cell.seed), cell.read_record())
         except UserError as error:
-            return Line(where, dataset, model, str(seed), "unreadable record", last=str(error))
-    status = live_status(folder)
+            return Line(*named, "unreadable record", last=str(error))
+    status = cell.live_status()
     if status is None:
-        return Line(where, dataset, model, str(seed), "not run")
+        return Line(*named, "not run")
     return Line(
-        where,
-        dataset,
-        model,
-        str(seed),
+        *named,
         status.state,
         _of(status.update, status.updates),
         "" if status.rate is None or status.state == "interrupted" else f"{status.rate:.3g}",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from bench.config import registry
 from bench.contract.seeds import seeded, seeded_init
+from bench.results.cell_folder import CellFolder
 from ebm.energy import ENERGY_NETS, EnergyNet
 from ebm.langevin import ChainSettings
 from ebm.short_run import ShortRunEBM
@@ -31,6 +34,11 @@ def trainer(name: str, image_shape=(1, 8, 8), seed=0, **settings):
     factory = registry.factory(name)
     config = factory.Config(**{"updates": 4, "batch_size": 8, **TINY[name], **settings})
     return factory(config, image_shape, generator=seeded(seed, "weights"), device=torch.device("cpu"))
+
+
+def cell_folder(out: Path) -> CellFolder:
+    """The folder of one cell of a results folder."""
+    return CellFolder(out, "digits", "ebm", 0)
 
 
 def images(n: int, image_shape=(1, 8, 8), seed=0) -> torch.Tensor:

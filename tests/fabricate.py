@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.report.content.outcomes import Absent
 from bench.report.content.sections import Section, split
-from bench.results.layout import cell_folder
+from bench.results.cell_folder import CellFolder
 from bench.results.record import SCHEMA, Record, write_record
 from tests import fabricate_scores as scores
 
@@ -131,13 +131,13 @@ def record(
 
 def cell(root: Path, data: dict[str, Any], *, pictures: bool = True) -> Path:
     """Write a record with its log and tile sheets where they belong; the cell's folder."""
-    folder = cell_folder(root, data["dataset"], data["model"], data["training_seed"])
-    write_record(folder / "record.json", data)
+    own = CellFolder(root, data["dataset"], data["model"], data["training_seed"])
+    write_record(own.record_path, data)
     generator = np.random.default_rng([data["training_seed"], len(data["model"])])
-    _log(folder / "log.csv", data, generator)
+    _log(own.log_path, data, generator)
     for image in data["images"].values() if pictures else ():
-        _sheet(folder / image["file"], data["data"]["image_shape"], image["rows"], image["columns"])
-    return folder
+        _sheet(own.path / image["file"], data["data"]["image_shape"], image["rows"], image["columns"])
+    return own.path
 
 
 def _log(path: Path, data: dict[str, Any], generator: np.random.Generator) -> None:
@@ -188,7 +188,7 @@ def decided(model: str, seeds: int = 3, **settings: Any) -> list[dict[str, Any]]
 
 def sections_of(*records: dict[str, Any], absent: tuple[Absent, ...] = ()) -> list[Section]:
     """The sections of these records, read from nowhere."""
-    return split([Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)], absent)
+    return split([Record(Path(f"cells/{i}/record.json"), data) for i, data in enumerate(records)], absent)
 
 
 def section_of(*records: dict[str, Any]) -> Section:

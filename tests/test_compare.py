@@ -15,8 +15,7 @@ from PIL import Image
 
 from bench import compare, evaluate
 from bench.config.commandline import DATA_ROOT
-from bench.grid.run_state import LOG
-from bench.results.record import read_all
+from bench.results.cell_folder import LOG, read_all
 from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from tests.commands import OWN_MODEL, SMOKE, refused
 

@@ -11,12 +11,10 @@ import sys
 
 import pytest
 
-from bench.grid.run_state import CHECKPOINT, PREVIOUS
-from bench.results.record import read_all
-from bench.results.status import read_status
+from bench.results.cell_folder import CHECKPOINT, PREVIOUS, CellFolder, read_all
 from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, fork, last_line, wait_until
-from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
+from tests.faults.results import assert_nothing_left_over, assert_same_results, same_cell
 
 UPDATES = 100  # long enough to be met in training by one who looks in every millisecond
 ONE = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", f"ebm.updates={UPDATES}"]
@@ -50,26 +48,26 @@ def stop(arguments, out, log, number, come):
 def test_kills_lose_nothing(whole, tmp_path):
     """In the first training, a continued one, the evaluation, and when the record has just been written."""
     out, log, chance = tmp_path / "out", tmp_path / "log", random.Random(7)
-    folder = out / cells(whole)[0].relative_to(whole)
+    cell = same_cell(CellFolder.all_in(whole)[0], out)
 
     def at_update(n):
         def come():
             try:
-                return load_checkpoint(folder / CHECKPOINT)[1]["done"] >= n
+                return load_checkpoint(cell.checkpoint_path)[1]["done"] >= n
             except Exception:  # not there yet
                 return False
 
         return come
 
     moments = [at_update(update) for update in sorted(chance.sample(range(1, UPDATES - 4), 2))]
-    moments.append(lambda: (status := read_status(folder)) is not None and status.state == "evaluating")
-    moments.append((folder / RECORD).exists)
+    moments.append(lambda: (status := cell.read_status()) is not None and status.state == "evaluating")
+    moments.append(lambda: cell.has_record)
     for come in moments:
         assert stop([*ONE, *OFTEN], out, log, signal.SIGKILL, come) == -signal.SIGKILL
-    written = (folder / RECORD).stat().st_mtime_ns
+    written = cell.record_path.stat().st_mtime_ns
     status, said = finish([*ONE, *OFTEN, "--out", out], log)
     assert status == 0, said
-    assert (folder / RECORD).stat().st_mtime_ns == written
+    assert cell.record_path.stat().st_mtime_ns == written
     assert_same_results(whole, out)
     assert_nothing_left_over(out)
 
@@ -77,17 +75,17 @@ def test_kills_lose_nothing(whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_training(number, whole, tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
-    folder = out / cells(whole)[0].relative_to(whole)
+    cell = same_cell(CellFolder.all_in(whole)[0], out)
     no_grids = [*ONE, "training.grids=0"]  # each would save as well
 
     def training():
-        return (status := read_status(folder)) is not None and status.state == "training"
+        return (status := cell.read_status()) is not None and status.state == "training"
 
     assert stop(no_grids, out, log, number, training) == 128 + number
     assert number.name in last_line(log.read_text())
-    done = load_checkpoint(folder / CHECKPOINT)[1]["done"]
+    done = load_checkpoint(cell.checkpoint_path)[1]["done"]
     assert 0 < done < UPDATES
-    assert (read_status(folder).state, read_status(folder).update) == ("interrupted", done)
+    assert (cell.read_status().state, cell.read_status().update) == ("interrupted", done)
     status, said = finish([*ONE, "--out", out], log)
     assert status == 0, said
     assert_same_results(whole, out)
@@ -96,13 +94,13 @@ def test_a_signal_saves_the_training(number, whole, tmp_path):
 def test_damaged_checkpoints_are_passed_over(whole, tmp_path):
     """A bit of the last one: the one before it is used; bits of both: a new start. The end is the same."""
     out, log = tmp_path / "out", tmp_path / "log"
-    folder = out / cells(whole)[0].relative_to(whole)
-    stop([*ONE, *OFTEN], out, log, signal.SIGKILL, (folder / PREVIOUS).exists)
-    shutil.copy(folder / PREVIOUS, folder / CHECKPOINT)  # the kill may have come between two renames
+    cell = same_cell(CellFolder.all_in(whole)[0], out)
+    stop([*ONE, *OFTEN], out, log, signal.SIGKILL, cell.previous_path.exists)
+    shutil.copy(cell.previous_path, cell.checkpoint_path)  # the kill may have come between two renames
     both = shutil.copytree(out, tmp_path / "both")
     for root, names in ((out, [CHECKPOINT]), (both, [CHECKPOINT, PREVIOUS])):
         for name in names:
-            path = root / folder.relative_to(out) / name
+            path = same_cell(cell, root).path / name
             content = bytearray(path.read_bytes())
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
@@ -135,9 +133,9 @@ def test_a_full_disk_is_one_line_and_no_part_of_a_file(whole, tmp_path):
     assert process.exitcode == 2, said
     assert "Traceback" not in said
     assert "File too large" in last_line(said)
-    (folder,) = cells(out)
-    assert not (folder / RECORD).exists()
-    assert read_status(folder).state == "interrupted"
+    (cell,) = CellFolder.all_in(out)
+    assert not cell.has_record
+    assert cell.read_status().state == "interrupted"
     assert not list(out.rglob("*.tmp"))
     status, said = finish([*ONE, *OFTEN, "--out", out], log)
     assert status == 0, said

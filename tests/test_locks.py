@@ -12,36 +12,46 @@ import pytest
 
 from bench.errors import UserError
 from bench.grid import space
-from bench.results.locks import cell_lock, is_locked, report_lock, reporting, sweep, taken
-from tests.builders import trainer
-
-CELL = ("digits", "ebm", 0)
+from bench.results.cell_folder import CellFolder
+from bench.results.locks import report_lock, reporting, taken
+from tests.builders import cell_folder, trainer
 
 
 def test_a_cell_is_taken_once(tmp_path):
-    first, second = cell_lock(tmp_path, *CELL), cell_lock(tmp_path, *CELL)
-    assert not is_locked(tmp_path, *CELL)
-    assert taken(first)
-    assert not taken(second)
-    assert is_locked(tmp_path, *CELL)
-    assert taken(cell_lock(tmp_path, "digits", "ebm", 1))
-    first.release()
-    assert taken(second)
+    first, second = cell_folder(tmp_path), cell_folder(tmp_path)
+    assert not first.is_locked
+    with first.held() as own:
+        assert own
+        with second.held() as also:
+            assert not also
+        assert second.is_locked
+        with CellFolder(tmp_path, "digits", "ebm", 1).held() as other:
+            assert other
+    assert not first.is_locked
+    with second.held() as own:
+        assert own
+
+
+def test_a_cell_is_free_again_when_the_work_on_it_failed(tmp_path):
+    with pytest.raises(KeyError), cell_folder(tmp_path).held():
+        raise KeyError
+    assert not cell_folder(tmp_path).is_locked
 
 
 def test_a_lock_is_free_when_its_owner_was_killed(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from bench.results.locks import cell_lock, taken\n"
-        f"lock = cell_lock(Path(sys.argv[1]), *{CELL!r}); print(taken(lock), flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from bench.results.cell_folder import CellFolder\n"
+        "with CellFolder(Path(sys.argv[1]), 'digits', 'ebm', 0).held() as own: print(own, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout.readline() == "True\n"
-        assert is_locked(tmp_path, *CELL)
+        assert cell_folder(tmp_path).is_locked
         os.kill(owner.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while is_locked(tmp_path, *CELL) and time.monotonic() < deadline:
+    while cell_folder(tmp_path).is_locked and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert taken(cell_lock(tmp_path, *CELL))
+    with cell_folder(tmp_path).held() as own:
+        assert own
 
 
 def test_one_report_at_a_time_and_without_what_a_killed_one_left(tmp_path):
@@ -59,10 +69,14 @@ def test_one_report_at_a_time_and_without_what_a_killed_one_left(tmp_path):
 
 
 def test_what_a_killed_writer_left_goes(tmp_path):
-    (tmp_path / ".record.json.123.tmp").write_bytes(b"half")
-    (tmp_path / "log.csv").write_text("update\n")
-    sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+    cell = cell_folder(tmp_path)
+    kept = [cell.log_path, cell.grid_path(7)]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.123.tmp").write_bytes(b"half")
+        path.write_bytes(b"whole")
+    cell.sweep()
+    assert sorted(path for path in cell.path.rglob("*") if path.is_file()) == sorted(kept)
 
 
 def test_a_full_disk_is_refused_with_both_numbers(tmp_path, monkeypatch):

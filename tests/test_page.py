@@ -17,7 +17,7 @@ from bench.report.content.outcomes import absent
 from bench.report.content.sections import Section, split
 from bench.report.page import figures, page
 from bench.report.page.elements import Block, Entry, Table, leading_number
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.fabricate import section_of
 

@@ -13,7 +13,7 @@ from bench.report.page.elements import Block, Table
 from bench.report.plots import bars, style
 from bench.report.plots import learning as curves
 from bench.report.plots import sheets as pictures
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.browser import chromium, show, skip_without
 

@@ -13,7 +13,7 @@ from bench import compare
 from bench.paper import __main__ as paper
 from bench.paper import build
 from bench.paper import plan as plans
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from tests import paper_runs
 from tests.commands import SMOKE
 
@@ -114,7 +114,7 @@ def test_the_same_command_runs_nothing_again(finished, scale, monkeypatch, capsy
 
 def test_finished_cells_of_another_folder_are_copied(finished, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", no_outputs)
-    monkeypatch.setattr("bench.grid.cell.train", None)  # whatever is not copied fails
+    monkeypatch.setattr("bench.grid.run.train", None)  # whatever is not copied fails
     out = tmp_path / "paper"
     assert paper.main(["--scale", str(scale), "--out", str(out), "--reuse", str(finished), *QUIET]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -139,7 +139,7 @@ def test_cells_with_other_settings_are_not_copied(finished, scale, tmp_path, mon
         ("environment", {"threads": 99}),
         ("environment", {"device": "another CPU"}),
     ):
-        changed = type(record)(record.folder, record.data | {part: record.data[part] | change})
+        changed = type(record)(record.path, record.data | {part: record.data[part] | change})
         assert reuse.copy(requests[0], [changed]) == 0
         assert "not reused" in capsys.readouterr().err
     assert not list(tmp_path.rglob("record.json"))

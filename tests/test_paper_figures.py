@@ -13,7 +13,8 @@ from bench.paper import figures
 from bench.report.content.sections import Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
-from bench.results.record import Record, read_all
+from bench.results.cell_folder import read_all
+from bench.results.record import Record
 from tests import fabricate
 
 FROM_PICTURES = {
@@ -150,7 +151,7 @@ def test_curves_that_share_a_figure_stand_side_by_side(tmp_path):
     looks, widths = style.Looks(["ebm"]), []
     with style.style():
         for name, data in (("whole", whole), ("part", part)):
-            (section,) = split([Record(tmp_path, data)])
+            (section,) = split([Record(tmp_path / "record.json", data)])
             assert sweeps.together(section, "no such figure", tmp_path / "a.png", looks, "title") == []
             (path,) = sweeps.together(section, "residual-view", tmp_path / f"{name}.png", looks, "title")
             widths.append(Image.open(path).width)

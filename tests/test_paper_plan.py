@@ -72,11 +72,12 @@ def test_paper_scale_has_the_papers_points():
 
 @pytest.mark.parametrize("name", plans.scale_names())
 def test_every_scale_can_be_planned(name, tmp_path):
-    from bench.grid import grid
+    from bench.grid.request import Request
+    from bench.grid.request import plan as cells_of
 
     plan = plans.load(name)
     for run in plan.runs():
-        request = grid.Request(
+        request = Request(
             profile=plan.profile,
             overrides=run.overrides,
             datasets=run.datasets,
@@ -93,7 +94,7 @@ def test_every_scale_can_be_planned(name, tmp_path):
             command="",
             progress=False,
         )
-        for cell in grid.plan(request):
+        for cell in cells_of(request):
             for key, value in run.overrides.get(cell.model, {}).items():
                 assert getattr(cell.config, key) == value
 

@@ -11,9 +11,8 @@ import pytest
 from bench.paper import captions, curves, formats, measured, tables
 from bench.paper import plan as plans
 from bench.report.content.statistics import t_interval
-from bench.results.layout import cell_folder
-from bench.results.record import read_all
-from bench.results.status import CellStatus, write_status
+from bench.results.cell_folder import CellFolder, read_all
+from bench.results.status import CellStatus
 from tests import fabricate, paper_runs
 
 
@@ -152,7 +151,7 @@ def odd(folder: str, model: str, seed: int):
 @pytest.fixture(scope="module")
 def partial(tmp_path_factory, quick):
     out = paper_runs.write(tmp_path_factory.mktemp("partial"), quick, odd)
-    write_status(cell_folder(out / "ebm.n_f=64", "digits", "ebm", 1), CellStatus("interrupted", 300, 1000))
+    CellFolder(out / "ebm.n_f=64", "digits", "ebm", 1).write_status(CellStatus("interrupted", 300, 1000))
     return out, built(out, quick)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 
 from bench.errors import UserError
 from bench.results import layout
 from bench.results import record as records
+from bench.results.cell_folder import CellFolder, read_all
 from bench.storage import files
 from tests import fabricate
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_what_is_written_is_read_back(tmp_path):
     data = fabricate.record(seed=3) | {"a field of a later version": [1, 2]}
-    path = layout.cell_folder(tmp_path, "digits", "ebm", 3) / "record.json"
+    path = CellFolder(tmp_path, "digits", "ebm", 3).record_path
     records.write_record(path, data)
     read = records.read(path)
     assert len(read.pop("checksum")) == 64
@@ -63,7 +67,7 @@ def test_read_all_sorts_by_dataset_model_and_seed(tmp_path):
     for dataset, model, seed in [("svhn", "ebm", 0), ("digits", "vae", 0), ("digits", "ebm", 10), ("digits", "ebm", 2)]:
         fabricate.cell(tmp_path, fabricate.record(dataset, model, seed), pictures=False)
     (tmp_path / "cells/digits/ebm/seed-7").mkdir()  # a cell that has not finished
-    found = records.read_all(tmp_path)
+    found = read_all(tmp_path)
     assert [(record.dataset, record.model, record.seed) for record in found] == [
         ("digits", "ebm", 2),
         ("digits", "ebm", 10),
@@ -76,7 +80,7 @@ def test_read_all_sorts_by_dataset_model_and_seed(tmp_path):
 def test_accessors(tmp_path):
     fabricate.cell(tmp_path, fabricate.record(kid=0.25), pictures=False)
     fabricate.cell(tmp_path, fabricate.record(seed=1, diverged_at=812), pictures=False)
-    finished, diverged = records.read_all(tmp_path)
+    finished, diverged = read_all(tmp_path)
     assert finished.finished
     assert finished.metric("KID")["value"] == 0.25
     assert finished.metric("no such metric") is None
@@ -102,6 +106,93 @@ def test_folder_names_are_safe_and_distinct():
     assert len(set(folders)) == len(names)
     assert all(folder and folder.strip(".") and not set(folder) & set("/\\: ") for folder in folders)
     assert max(map(len, folders)) < 100
+    assert [layout.folder_name(folder) for folder in folders] == folders  # of whoever finds the folder alone
+
+
+@pytest.mark.parametrize("dataset", ["digits", "folder:my/birds", "x" * 300, "folder:" + "y" * 70])
+def test_a_cell_is_found_by_its_folder(tmp_path, dataset):
+    cell = CellFolder(tmp_path, dataset, "package.module:factory", 12)
+    assert CellFolder.all_in(tmp_path) == []
+    cell.path.mkdir(parents=True)
+    (found,) = CellFolder.all_in(tmp_path)
+    assert (found.path, found.seed, found.out) == (cell.path, 12, tmp_path)
+    assert found.lock().lock_file == cell.lock().lock_file
+
+
+@pytest.mark.parametrize("name", ["seed-0.old", "seed-", "seed-00", "seed--1", "seed-\u0663", "seed-x", "other"])
+def test_a_folder_that_was_moved_away_is_no_cell(tmp_path, name):
+    """`move the folder away` is the remedy that messages name: beside the others is away."""
+    for seed in (0, 10, 2):
+        fabricate.cell(tmp_path, fabricate.record(seed=seed), pictures=False)
+    away = tmp_path / "cells/digits/ebm" / name
+    (tmp_path / "cells/digits/ebm/seed-10").rename(away)
+    (away / "record.json").write_text("{")
+    assert [cell.seed for cell in CellFolder.all_in(tmp_path)] == [0, 2]
+    assert [record.seed for record in read_all(tmp_path)] == [0, 2]
+    assert CellFolder.at(away) is None
+    assert CellFolder.at(Path("seed-0")) is None
+
+
+def test_a_finished_cell_is_taken_over_with_its_record_and_without_what_training_left(tmp_path):
+    source = fabricate.cell(tmp_path / "there", fabricate.record())
+    there = CellFolder.at(source)
+    for path in (there.checkpoint_path, there.previous_path, there.status_path, source / ".log.csv.7.tmp"):
+        path.write_bytes(b"left")
+    there.grid_path(5).parent.mkdir()
+    there.grid_path(5).write_bytes(b"grid")
+    here = CellFolder(tmp_path / "here", "digits", "ebm", 0)
+    here.path.mkdir(parents=True)
+    here.checkpoint_path.write_bytes(b"of a run that was broken off")
+    with here.held():
+        assert not here.take_over(there.read_record())  # somebody works on it
+    assert here.take_over(there.read_record())
+    kept = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.read_bytes() != b"left"}
+    assert {path.relative_to(here.path) for path in here.path.rglob("*") if path.is_file()} == kept
+    assert all((here.path / name).read_bytes() == (source / name).read_bytes() for name in kept)
+    assert not here.take_over(there.read_record())  # it is there
+
+
+@pytest.mark.parametrize(("status", "checkpoints"), [("finished", 0), ("diverged", 2), ("oom", 2)])
+def test_a_recorded_cell_keeps_checkpoints_only_of_a_training_that_failed(tmp_path, status, checkpoints):
+    cell = CellFolder(tmp_path, "digits", "ebm", 0)
+    cell.path.mkdir(parents=True)
+    for path in (cell.checkpoint_path, cell.previous_path, cell.status_path):
+        path.write_bytes(b"x")
+    cell.finish(fabricate.record(diverged_at=None if status == "finished" else 7) | {"status": status})
+    assert cell.read_record().data["status"] == status
+    assert not cell.status_path.exists()
+    assert cell.checkpoint_path.exists() + cell.previous_path.exists() == checkpoints
+
+
+def test_the_committed_reference_can_be_read():
+    """Records of this schema written before now: fields that are no longer written, such as `attempts`, pass."""
+    folders = [path.parent for path in sorted((ROOT / "results" / "reference").rglob("cells"))]
+    found = [record for folder in folders for record in read_all(folder)]
+    assert found
+    assert all(record.finished for record in found)
+    assert any("attempts" in record.data for record in found)
+
+
+def test_a_bounded_file_is_read_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert files.read_bounded(path, 5) == b"12345"
+    with pytest.raises(files.TooLargeError, match="more than 4 bytes"):
+        files.read_bounded(path, 4)
+    with pytest.raises(FileNotFoundError):
+        files.read_bounded(tmp_path / "absent", 5)
+    with pytest.raises(IsADirectoryError):
+        files.read_bounded(tmp_path, 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "record.json")
+    for path in (tmp_path / "record.json", Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            files.read_bounded(path, 5)
+    with pytest.raises(UserError, match="not a regular file"):
+        records.read(tmp_path / "record.json")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from bench.report.content import numerals
 from bench.report.content.sections import Summary, split
 from bench.report.tables import csv as csvs
 from bench.report.tables import markup as tables
-from bench.results.record import Record, read_all
+from bench.results.cell_folder import read_all
+from bench.results.record import Record
 from tests import fabricate
 
 
@@ -24,7 +25,7 @@ def lines_of(path: Path) -> list[dict[str, str]]:
 
 
 def in_memory(*records: dict) -> list[Record]:
-    return [Record(Path(f"cells/{i}"), data) for i, data in enumerate(records)]
+    return [Record(Path(f"cells/{i}/record.json"), data) for i, data in enumerate(records)]
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +218,7 @@ def test_columns_of_one_table_that_count_other_images_are_refused(field):
     mixed = _changed(1, {("metrics", 4, field): 500})
     with pytest.raises(UserError, match=rf"cells/1/record.json: {field} is .* and 500 for precision") as caught:
         split(in_memory(fabricate.record(seed=0), mixed))
-    assert "run the cell again" in str(caught.value)
+    assert "runs the cell again" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -248,7 +249,7 @@ def test_two_configurations_of_one_model_get_two_rows():
 
 
 def test_the_same_cell_twice_is_refused():
-    with pytest.raises(UserError, match="both hold digits, ebm, training seed 4; delete one") as caught:
+    with pytest.raises(UserError, match="both hold digits, ebm, training seed 4; move one") as caught:
         split(in_memory(fabricate.record(seed=4), fabricate.record(seed=4)))
     assert "cells/0" in str(caught.value)
     assert "cells/1" in str(caught.value)

@@ -15,9 +15,8 @@ from bench.report.content.sections import Section, split
 from bench.report.plots import style
 from bench.report.tables import csv as csvs
 from bench.report.tables import markup as tables
-from bench.results.layout import cell_folder
-from bench.results.record import read_all
-from bench.results.status import CellStatus, write_status
+from bench.results.cell_folder import CellFolder, read_all
+from bench.results.status import CellStatus
 from tests import fabricate
 from tests.fabricate import sections_of
 
@@ -72,10 +71,9 @@ def started(tmp_path) -> Path:
     for seed in (0, 1):
         fabricate.cell(tmp_path, fabricate.record("folder:my/birds", "ebm", seed), pictures=False)
     fabricate.cell(tmp_path, fabricate.record("folder:my/birds", "vae", 0), pictures=False)
-    folder = cell_folder(tmp_path, "folder:my/birds", "ebm", 2)
-    folder.mkdir()
-    write_status(folder, CellStatus("training", update=300, updates=1000))  # by a process that is gone
-    cell_folder(tmp_path, "folder:my/birds", "dcgan", 0).mkdir(parents=True)
+    trained = CellFolder(tmp_path, "folder:my/birds", "ebm", 2)
+    trained.write_status(CellStatus("training", update=300, updates=1000))  # by a process that is gone
+    CellFolder(tmp_path, "folder:my/birds", "dcgan", 0).path.mkdir(parents=True)
     (tmp_path / "cells" / "digits" / "ebm" / "seed-0").mkdir(parents=True)
     (tmp_path / "cells" / "digits" / "ebm" / "seed-0.old").mkdir()
     return tmp_path

@@ -113,7 +113,7 @@ def test_a_path_of_large_images_keeps_its_ends():
 def test_a_sheet_is_taken_apart_in_reading_order(tmp_path):
     sheet = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3).repeat(4, axis=0).repeat(4, axis=1)
     Image.fromarray(sheet).save(tmp_path / "samples.png")
-    record = Record(tmp_path, {"images": {"samples": {"file": "samples.png", "rows": 2, "columns": 3}}})
+    record = Record(tmp_path / "record.json", {"images": {"samples": {"file": "samples.png", "rows": 2, "columns": 3}}})
     read = tiles.read(record, "samples")
     assert [[int(tile[0, 0]) for tile in row] for row in read] == [[0, 1, 2], [3, 4, 5]]
     assert all(tile.shape == (4, 4) and len(np.unique(tile)) == 1 for row in read for tile in row)
@@ -263,7 +263,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
     for arguments, named in [
         ([str(tmp_path / "nowhere")], "no results folder"),
         ([str(empty)], "no records under"),
-        ([str(damaged)], f"{other / 'record.json'}: field model is missing; delete the folder"),
+        ([str(damaged)], f"{other / 'record.json'}: field model is missing; move the folder"),
     ]:
         done = run(*arguments)
         assert done.returncode == 2

@@ -12,7 +12,7 @@ from bench.report.content.captions import caption
 from bench.report.content.sections import Section, split
 from bench.report.tables import csv as csvs
 from bench.report.tables import markup as tables
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.fabricate import section_of
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from bench.errors import NotFiniteError
-from bench.grid.run_state import CHECKPOINT, PREVIOUS, ROWS, RunState, discard_checkpoints
+from bench.grid.run_state import ROWS, RunState
 from bench.grid.training import TrainingConfig
-from tests.builders import trainer
+from bench.results.cell_folder import CHECKPOINT, PREVIOUS
+from tests.builders import cell_folder, trainer
 from tests.test_training import rows, run, weights
 
 OFTEN = TrainingConfig(log_every=1, grids=0, checkpoint_minutes=1e-9)
@@ -22,13 +23,14 @@ def flip(path, place=0.5):
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):
     run(trainer("ebm", updates=5), tmp_path, config=OFTEN)
-    for name, done in ((CHECKPOINT, 5), (PREVIOUS, 4)):
-        kept = tmp_path / name.replace(".", "-")
-        kept.mkdir()
-        (tmp_path / name).rename(kept / CHECKPOINT)
-        assert RunState.start(kept, trainer("ebm", updates=5), 0).done == done
-    discard_checkpoints(tmp_path)
-    assert not list(tmp_path.glob("*.safetensors"))
+    folder = cell_folder(tmp_path)
+    assert RunState.start(folder, trainer("ebm", updates=5), 0).done == 5
+    folder.checkpoint_path.unlink()
+    assert RunState.start(folder, trainer("ebm", updates=5), 0).done == 4
+    folder.rotate_checkpoints()  # there is none to make room for
+    assert folder.previous_path.exists()
+    folder.discard_checkpoints()
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("damaged", [[CHECKPOINT], [CHECKPOINT, PREVIOUS]])
@@ -48,7 +50,7 @@ def test_damage_falls_back_with_a_warning_and_the_end_is_the_same(damaged, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run(t, tmp_path / "cut", config=OFTEN)
     for name in damaged:
-        flip(tmp_path / "cut" / name)
+        flip(cell_folder(tmp_path / "cut").path / name)
     again = trainer("dcgan", updates=6)
     run(again, tmp_path / "cut", config=OFTEN)
     said = capsys.readouterr().err
@@ -59,15 +61,16 @@ def test_damage_falls_back_with_a_warning_and_the_end_is_the_same(damaged, tmp_p
 
 def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
     t = trainer("ebm", updates=5)
-    state = RunState.start(tmp_path, t, 0)
-    state.save(tmp_path, t, 0)
-    before = (tmp_path / CHECKPOINT).read_bytes()
+    folder = cell_folder(tmp_path)
+    state = RunState.start(folder, t, 0)
+    state.save(folder, t, 0)
+    before = folder.checkpoint_path.read_bytes()
     with torch.no_grad():
         next(t.model.parameters()).view(-1)[0] = torch.inf
     with pytest.raises(NotFiniteError):
-        state.save(tmp_path, t, 0)
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
-    assert not (tmp_path / PREVIOUS).exists()
+        state.save(folder, t, 0)
+    assert folder.checkpoint_path.read_bytes() == before
+    assert not folder.previous_path.exists()
 
 
 def test_a_run_whose_weights_break_says_so(tmp_path):

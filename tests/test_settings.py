@@ -9,7 +9,7 @@ import pytest
 from bench.config import registry
 from bench.config.settings import build, load_profile, parse_overrides, profile_names
 from bench.errors import UserError
-from bench.grid.grid import SECTIONS
+from bench.grid.request import SECTIONS
 
 
 @dataclass(frozen=True)

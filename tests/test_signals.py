@@ -8,12 +8,11 @@ import signal
 import pytest
 
 from bench.config.commandline import outcome
-from bench.grid.run_state import CHECKPOINT
-from bench.grid.training import TrainingConfig, train
+from bench.grid.training import TrainingConfig
 from bench.machine import signals
 from bench.storage.checkpoint import load_checkpoint
-from tests.builders import trainer
-from tests.test_training import DATA, run, weights
+from tests.builders import cell_folder, trainer
+from tests.test_training import run, weights
 
 
 def send(number):
@@ -69,11 +68,11 @@ def test_training_finishes_its_update_saves_and_goes_on_later(tmp_path):
     stopped.step = interrupted_step
     config = TrainingConfig(grids=0)
     with signals.handled(), pytest.raises(signals.Interrupted):
-        train(stopped, DATA, seed=0, folder=tmp_path / "cut", config=config, progress=False)
+        run(stopped, tmp_path / "cut", config=config)
     assert len(done) == 4
-    assert (tmp_path / "cut" / CHECKPOINT).exists()
+    assert cell_folder(tmp_path / "cut").checkpoint_path.exists()
     resumed = trainer("ebm", updates=6)
-    train(resumed, DATA, seed=0, folder=tmp_path / "cut", config=config, progress=False)
+    run(resumed, tmp_path / "cut", config=config)
     assert (weights(resumed) == weights(whole)).all()
 
 
@@ -88,7 +87,7 @@ def test_a_signal_between_looking_and_leaving_is_saved_too(tmp_path, monkeypatch
         return looks[-1]
 
     monkeypatch.setattr(signals.Deferred, "noted", property(noted))
-    folder, config = tmp_path / "cut", TrainingConfig(grids=0)
+    config = TrainingConfig(grids=0)
     with signals.handled(), pytest.raises(signals.Interrupted):
-        train(trainer("ebm", updates=6), DATA, seed=0, folder=folder, config=config, progress=False)
-    assert load_checkpoint(folder / CHECKPOINT)[1]["done"] == 4
+        run(trainer("ebm", updates=6), tmp_path, config=config)
+    assert load_checkpoint(cell_folder(tmp_path).checkpoint_path)[1]["done"] == 4

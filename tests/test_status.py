@@ -12,18 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.layout import cell_folder
-from bench.results.locks import cell_lock
-from bench.results.status import (
-    STATUS_NAME,
-    CellStatus,
-    StatusWriter,
-    clear_status,
-    live_status,
-    read_status,
-    status_text,
-)
-from bench.results.status import write_status as write
+from bench.results.cell_folder import CellFolder
+from bench.results.status import CellStatus, StatusWriter, read, status_text, write
 from bench.status import duration, lines, main, table
 from tests import fabricate
 
@@ -47,21 +37,22 @@ def test_what_is_written_is_read(tmp_path):
     status = CellStatus(
         "training", 300, 1000, 12.5, 56.0, {"energy gap": 0.25}, 17, "slow", "2026-01-01T00:00:00+00:00"
     )
-    write(tmp_path, status)
-    assert read_status(tmp_path) == status
-    clear_status(tmp_path)
-    assert read_status(tmp_path) is None
-    clear_status(tmp_path)  # twice does no harm
+    cell = CellFolder(tmp_path, "digits", "ebm", 0)
+    cell.write_status(status)
+    assert cell.read_status() == status
+    cell.clean_up("diverged")
+    assert cell.read_status() is None
+    cell.clean_up("diverged")  # twice does no harm
 
 
 def test_the_time_is_put_in(tmp_path):
-    write(tmp_path, CellStatus("waiting"))
-    assert read_status(tmp_path).changed.endswith("+00:00")
+    write(tmp_path / "status", CellStatus("waiting"))
+    assert read(tmp_path / "status").changed.endswith("+00:00")
 
 
 def test_scalars_that_are_not_finite_are_left_out(tmp_path):
-    write(tmp_path, CellStatus("training", scalars={"a": 1.0, "b": math.nan, "c": math.inf}))
-    assert read_status(tmp_path).scalars == {"a": 1.0}
+    write(tmp_path / "status", CellStatus("training", scalars={"a": 1.0, "b": math.nan, "c": math.inf}))
+    assert read(tmp_path / "status").scalars == {"a": 1.0}
 
 
 GOOD = {"state": "training", "update": 3, "updates": 10, "rate": 1.5, "scalars": {"loss": 1.0}}
@@ -97,39 +88,44 @@ GOOD = {"state": "training", "update": 3, "updates": 10, "rate": 1.5, "scalars":
     ],
 )
 def test_a_damaged_status_counts_as_none(tmp_path, content):
-    (tmp_path / STATUS_NAME).write_bytes(json.dumps(GOOD).encode())
-    assert read_status(tmp_path).update == 3  # the same file, whole, is read
-    (tmp_path / STATUS_NAME).write_bytes(content)
-    assert read_status(tmp_path) is None
+    path = tmp_path / "status.json"
+    path.write_bytes(json.dumps(GOOD).encode())
+    assert read(path).update == 3  # the same file, whole, is read
+    path.write_bytes(content)
+    assert read(path) is None
 
 
-def test_rate_and_time_left(tmp_path, clock):
+@pytest.fixture
+def cell(tmp_path) -> CellFolder:
+    return CellFolder(tmp_path, "digits", "ebm", 3)
+
+
+def test_rate_and_time_left(cell, clock):
     """Updates at 4 a second from update 100 on: the rate is 4 and not (100 + ...) / seconds, as after a resume."""
-    writer = StatusWriter(tmp_path, every=5.0, clock=clock)
+    writer = StatusWriter(cell.write_status, every=5.0, clock=clock)
     for done in range(100, 201):
         clock.now = (done - 100) / 4
         writer.training(done, 1000, {"loss": 1 / (done + 1)})
-    status = read_status(tmp_path)
+    status = cell.read_status()
     assert (status.update, status.updates, status.pid) == (200, 1000, os.getpid())
     assert status.rate == pytest.approx(4.0)
     assert status.seconds_left == pytest.approx(800 / 4)
 
 
-def test_the_rate_follows_a_change(tmp_path, clock):
-    writer = StatusWriter(tmp_path, every=1.0, clock=clock)
+def test_the_rate_follows_a_change(cell, clock):
+    writer = StatusWriter(cell.write_status, every=1.0, clock=clock)
     speeds = [10.0] * 200 + [2.0] * 200
     for done, elapsed in enumerate(itertools.accumulate(1 / speed for speed in speeds)):
         clock.now = elapsed
         writer.training(done, 1000, {})
         if done == 199:
-            assert read_status(tmp_path).rate == pytest.approx(10.0, rel=1e-6)
-    assert read_status(tmp_path).rate == pytest.approx(2.0, rel=1e-3)
+            assert cell.read_status().rate == pytest.approx(10.0, rel=1e-6)
+    assert cell.read_status().rate == pytest.approx(2.0, rel=1e-3)
 
 
-def test_writes_are_throttled_but_changes_of_state_are_not(tmp_path, clock, monkeypatch):
+def test_writes_are_throttled_but_changes_of_state_are_not(clock):
     written = []
-    monkeypatch.setattr("bench.results.status.write_status", lambda folder, status: written.append(status))
-    writer = StatusWriter(tmp_path, every=5.0, clock=clock)
+    writer = StatusWriter(written.append, every=5.0, clock=clock)
     for done in range(101):  # 10 seconds
         clock.now = done / 10
         writer.training(done, 100, {})
@@ -141,20 +137,22 @@ def test_writes_are_throttled_but_changes_of_state_are_not(tmp_path, clock, monk
     assert written[-1].message == "by SIGTERM"
 
 
-def test_an_interruption_keeps_the_update_that_no_write_has_shown_yet(tmp_path, clock):
-    writer = StatusWriter(tmp_path, clock=clock)
+def test_an_interruption_keeps_the_update_that_no_write_has_shown_yet(cell, clock):
+    writer = StatusWriter(cell.write_status, clock=clock)
     for done in range(8):
         writer.training(done, 100, {})
-    assert read_status(tmp_path).update == 0
+    assert cell.read_status().update == 0
     writer.interrupted()
-    assert status_text(read_status(tmp_path)) == "interrupted at update 7"
+    assert status_text(cell.read_status()) == "interrupted at update 7"
 
 
 def test_no_error_of_the_disk_reaches_the_training(tmp_path, clock):
-    (tmp_path / "cell").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="cell"):
-        write(tmp_path / "cell", CellStatus("training"))
-    writer = StatusWriter(tmp_path / "cell", clock=clock)
+    cell = CellFolder(tmp_path, "digits", "ebm", 0)
+    cell.path.parent.mkdir(parents=True)
+    cell.path.write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="seed-0"):
+        cell.write_status(CellStatus("training"))
+    writer = StatusWriter(cell.write_status, clock=clock)
     writer.training(1, 2, {})
     writer.evaluating()
     writer.interrupted()
@@ -174,15 +172,16 @@ def test_status_in_words(status, text):
     assert status_text(status) == text
 
 
-@pytest.mark.parametrize("dataset", ["digits", "folder:my/birds"])
+@pytest.mark.parametrize("dataset", ["digits", "folder:my/birds", "x" * 300])
 def test_a_training_whose_owner_is_gone_is_interrupted(tmp_path, dataset):
-    folder = cell_folder(tmp_path, dataset, "ebm", 3)
+    cell = CellFolder(tmp_path, dataset, "ebm", 3)
     for state in ("training", "evaluating"):
-        write(folder, CellStatus(state, 5, 10))
-        with cell_lock(tmp_path, dataset, "ebm", 3):
-            assert live_status(folder).state == state
-        assert live_status(folder).state == "interrupted"
-        assert live_status(folder).update == 5
+        cell.write_status(CellStatus(state, 5, 10))
+        (found,) = CellFolder.all_in(tmp_path)  # as one who looks at the folder alone sees it
+        with cell.held():
+            assert found.live_status().state == state
+        assert found.live_status().state == "interrupted"
+        assert found.live_status().update == 5
 
 
 @pytest.fixture
@@ -191,16 +190,17 @@ def results(tmp_path) -> Path:
     tmp_path = tmp_path / "run"
     fabricate.cell(tmp_path, fabricate.record("digits", "ebm", 0, kid=0.0123), pictures=False)
     fabricate.cell(tmp_path, fabricate.record("digits", "ebm", 10, diverged_at=812), pictures=False)
-    write(cell_folder(tmp_path, "digits", "ebm", 2), CellStatus("training", 300, 1000, 12.5, 56.0, {"gap": 0.25}))
-    cell_folder(tmp_path, "digits", "vae", 0).mkdir(parents=True)
-    damaged = cell_folder(tmp_path, "digits", "vae", 1)
-    damaged.mkdir()
-    (damaged / "record.json").write_text("{")
+    trained = CellFolder(tmp_path, "digits", "ebm", 2)
+    trained.write_status(CellStatus("training", 300, 1000, 12.5, 56.0, {"gap": 0.25}))
+    CellFolder(tmp_path, "digits", "vae", 0).path.mkdir(parents=True)
+    damaged = CellFolder(tmp_path, "digits", "vae", 1)
+    damaged.path.mkdir()
+    damaged.record_path.write_text("{")
     return tmp_path
 
 
 def test_every_cell_is_in_the_table(results):
-    with cell_lock(results, "digits", "ebm", 2):
+    with CellFolder(results, "digits", "ebm", 2).held():
         found = {(line.model, line.seed): line for line in lines(results)}
     assert list(found) == [("ebm", "0"), ("ebm", "2"), ("ebm", "10"), ("vae", "0"), ("vae", "1")]  # seeds as numbers
     assert [line.state for line in found.values()] == [
@@ -239,7 +239,7 @@ def test_several_results_folders_in_one(results, capsys):
 
 
 def test_nothing_in_a_file_steers_the_terminal(tmp_path):
-    write(cell_folder(tmp_path, "digits", "ebm", 0), CellStatus("training", message="\x1b[2Jgone\nnew line"))
+    CellFolder(tmp_path, "digits", "ebm", 0).write_status(CellStatus("training", message="\x1b[2Jgone\nnew line"))
     shown = table(lines(tmp_path))
     assert "\x1b" not in shown
     assert "?[2Jgone new line" in shown

@@ -11,26 +11,25 @@ from hypothesis import strategies as st
 
 from bench.contract.images import to_uint8
 from bench.errors import NotFiniteError, UserError
-from bench.grid.run_state import CHECKPOINT, LOG
 from bench.grid.training import TrainingConfig, batch_indices, train
 from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from ebm.training import ShortRunTrainer
-from tests.builders import images, trainer
+from tests.builders import cell_folder, images, trainer
 
 DATA = to_uint8(images(20))
 WATCH = TrainingConfig(log_every=2, grids=2)
 
 
-def run(t, folder, seed=0, config=WATCH, **options):
-    return train(t, DATA, seed=seed, folder=folder, config=config, progress=False, **options)
+def run(t, out, seed=0, config=WATCH, data=DATA, **options):
+    return train(t, data, seed=seed, folder=cell_folder(out), config=config, progress=False, **options)
 
 
 def weights(t):
     return torch.cat([p.detach().flatten() for p in t.model.parameters()])
 
 
-def rows(folder):
-    with open(folder / LOG, newline="") as file:
+def rows(out):
+    with open(cell_folder(out).log_path, newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -96,8 +95,9 @@ def test_a_continued_run_equals_one_never_interrupted(name, tmp_path):
 
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     run(trainer("ebm", updates=2), tmp_path)
-    with pytest.raises(UserError, match="left by a run with other settings"):
+    with pytest.raises(UserError, match=r"left by a run with other settings: .* move the folder") as caught:
         run(trainer("ebm", updates=3), tmp_path)
+    assert str(cell_folder(tmp_path).path) in str(caught.value)
     with pytest.raises(UserError, match="left by a run with other settings"):
         run(trainer("ebm", updates=2), tmp_path, seed=1)
 
@@ -106,7 +106,7 @@ def test_divergence_stops_and_says_where(tmp_path):
     result = run(trainer("ebm", updates=5, step_size=1e30), tmp_path)
     assert result.updates == 1
     assert "at update 1" in result.message
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert not cell_folder(tmp_path).checkpoint_path.exists()
     assert len(rows(tmp_path)) == 1
 
 
@@ -125,7 +125,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
     path = tmp_path / "c"
     save_checkpoint(path, {"a": torch.ones(3)}, {})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"cannot read the checkpoint .* remove it"):
+    with pytest.raises(UserError, match=r"cannot read the checkpoint .* move it away"):
         load_checkpoint(path)
 
 
@@ -147,9 +147,7 @@ def test_chains_that_lose_the_data_for_good_end_the_run(tmp_path):
     """A chain whose steps are too small to reach anything: soon every one of its ends has the higher energy."""
     still = {"step_size": 1e-9, "noise_std": 0.0, "sigma": 0.0, "sigma_final": 0.0, "lr": 1e-3}
     flat = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
-    lost = train(
-        trainer("ebm", updates=60, lost_after=10, **still), flat, seed=0, folder=tmp_path, config=WATCH, progress=False
-    )
+    lost = run(trainer("ebm", updates=60, lost_after=10, **still), tmp_path, data=flat)
     assert lost.status == "diverged"
     assert lost.updates < 60
     assert lost.message == (
@@ -157,5 +155,5 @@ def test_chains_that_lose_the_data_for_good_end_the_run(tmp_path):
     )
     assert [float(row["told apart"]) for row in rows(tmp_path)][-4:] == [1.0] * 4
     unguarded = trainer("ebm", updates=60, lost_after=0, **still)
-    whole = train(unguarded, flat, seed=0, folder=tmp_path / "whole", config=WATCH, progress=False)
+    whole = run(unguarded, tmp_path / "whole", data=flat)
     assert whole.status == "finished"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
+from bench.storage.files import TooLargeError, read_bounded
 
 PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
@@ -54,8 +55,9 @@ def load_profile(name: str) -> Profile:
     if not found:
         raise UserError(f"unknown profile {name!r}: choose one of {', '.join(profile_names())}, or give a .toml file")
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
+        content = read_bounded(path, LARGEST)
+    except TooLargeError as error:
+        raise UserError(f"profile {path} has {error}: give a file of settings") from None
     except OSError as error:
         raise UserError(f"profile {path} cannot be read: {error.strerror or error}") from None
     return parse_profile(content, path)
@@ -63,8 +65,6 @@ def load_profile(name: str) -> Profile:
 
 def parse_profile(content: bytes, path: Path) -> Profile:
     """The profile in the content of a TOML file; `path` names it. UserError when it is not well formed."""
-    if len(content) > LARGEST:
-        raise UserError(f"profile {path} has more than {LARGEST:,} bytes: give a file of settings")
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits

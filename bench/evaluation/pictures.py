@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bench.contract.images import sheet, to_uint8
@@ -34,6 +37,18 @@ class Picture:
         """Images (n, C, H, W), float in [-1, 1] or uint8, row by row; n a multiple of `columns`."""
         pixels = images if images.dtype == torch.uint8 else to_uint8(images)
         return cls(sheet(pixels.cpu(), columns), len(images) // columns, columns, tuple(labels))
+
+    def png(self) -> bytes:
+        """The sheet as the content of a PNG file, grey or RGB."""
+        array = self.image.permute(1, 2, 0).squeeze(2).numpy()
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, format="PNG", optimize=True)
+        return file.getvalue()
+
+    def describe(self, file: str) -> dict[str, Any]:
+        """The entry of a record or of scores for the picture that is kept as `file`."""
+        labels = {"labels": list(self.labels)} if self.labels else {}
+        return {"file": file, "rows": self.rows, "columns": self.columns, **labels}
 
 
 def nearest_pairs(generated: Tensor, real: Tensor, index: Tensor, distance: Tensor) -> Picture:

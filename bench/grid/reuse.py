@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,15 +10,12 @@ import torch
 from bench import data as datasets
 from bench import features
 from bench.errors import UserError
-from bench.grid import grid
-from bench.grid.cell import Cell, say
+from bench.grid import say
+from bench.grid.cell import Cell
+from bench.grid.request import Request, plan
 from bench.machine import runtime
-from bench.results.layout import RECORD_NAME
-from bench.results.locks import cell_lock, taken
-from bench.results.record import Record, first_difference, read_all
-from bench.storage.files import write_bytes
-
-_LEFT = (RECORD_NAME, "status.json")  # of a cell's files; the record is written last
+from bench.results.cell_folder import read_all
+from bench.results.record import Record, first_difference
 
 
 def read_sources(roots: Iterable[Path]) -> list[Record]:
@@ -33,9 +29,9 @@ def read_sources(roots: Iterable[Path]) -> list[Record]:
     return found
 
 
-def copy(request: grid.Request, sources: Sequence[Record]) -> int:
+def copy(request: Request, sources: Sequence[Record]) -> int:
     """Copy the cells that the request needs and does not have yet; how many were found."""
-    missing = [cell for cell in grid.plan(request) if not (cell.folder / RECORD_NAME).exists()] if sources else []
+    missing = [cell for cell in plan(request) if not cell.folder.has_record] if sources else []
     candidates = [(cell, found) for cell in missing if (found := [one for one in sources if _named(cell, one)])]
     if not candidates:
         return 0
@@ -53,7 +49,7 @@ def copy(request: grid.Request, sources: Sequence[Record]) -> int:
             if not differs and hashes[cell.source] != record.data["data"]["content_hash"]:
                 differs = "its images are others"
             if not differs:
-                if _copy(request.out, cell, record):
+                if cell.folder.take_over(record):
                     say(f"reused: {record.path}")
                     copied += 1
                 break
@@ -76,25 +72,5 @@ def _difference(cell: Cell, record: Record, extractor: str, device: torch.device
     )
 
 
-def _content_hash(cell: Cell, request: grid.Request) -> str:
+def _content_hash(cell: Cell, request: Request) -> str:
     return datasets.load(cell.source, request.data_root, cell.data, progress=request.progress).content_hash
-
-
-def _copy(out: Path, cell: Cell, record: Record) -> bool:
-    """Copy the cell's folder, its record last; False where it is there by now, or another process works on it."""
-    lock = cell_lock(out, cell.dataset, cell.model, cell.seed)
-    if not taken(lock):
-        return False
-    try:
-        if (cell.folder / RECORD_NAME).exists():
-            return False
-        shutil.rmtree(cell.folder, ignore_errors=True)  # a run that was broken off: the record is a whole one's
-        for path in sorted(record.folder.rglob("*")):
-            if path.is_file() and path.name not in _LEFT and not path.name.startswith((".", "checkpoint")):
-                target = cell.folder / path.relative_to(record.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-        write_bytes(cell.folder / RECORD_NAME, record.path.read_bytes())
-    finally:
-        lock.release()
-    return True

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +14,11 @@ import torch
 from bench.contract.model import Trainer
 from bench.contract.seeds import derive
 from bench.errors import NotFiniteError, UserError
+from bench.results.cell_folder import CellFolder
+from bench.results.layout import run_again
 from bench.storage.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from bench.storage.files import write_text
 
-CHECKPOINT, PREVIOUS, LOG = "checkpoint.safetensors", "checkpoint.previous.safetensors", "log.csv"
 ROWS = 10_000  # a log holds no more: then every second row goes, so that memory and files stay bounded
 
 
@@ -33,12 +32,12 @@ class RunState:
     last: dict[str, float]  # the last scalars that were all finite
 
     @classmethod
-    def start(cls, folder: Path, trainer: Trainer, seed: int) -> RunState:
+    def start(cls, folder: CellFolder, trainer: Trainer, seed: int) -> RunState:
         """A new run, or the one whose checkpoint lies in `folder`, its weights and optimizers put back.
 
         A damaged checkpoint is left for the one before it, and both for a new run, with a line on standard error.
         """
-        for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        for path in (folder.checkpoint_path, folder.previous_path):
             if not path.exists():
                 continue
             try:
@@ -48,13 +47,15 @@ class RunState:
                 path.unlink()  # or the next save would put it in the place of the good one before it
                 continue
             if description.get("run") != identity(trainer, seed):
-                raise UserError(f"{path} was left by a run with other settings: remove it, or choose another --out")
+                raise UserError(
+                    f"{path} was left by a run with other settings: choose another --out, or {run_again(folder.path)}"
+                )
             try:
                 trainer.load_state_dict(state)
                 return cls(**{name: description[name] for name in ("done", "seconds", "rows", "last")})
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise UserError(f"{path} does not fit this version ({reason}): remove it to start afresh") from None
+                raise UserError(f"{path} does not fit this version ({reason}): {run_again(folder.path)}") from None
         return cls(0, 0.0, [], {})
 
     def log(self, scalars: dict[str, float]) -> None:
@@ -62,15 +63,15 @@ class RunState:
         if len(self.rows) > ROWS:
             del self.rows[1::2]  # the first row stays
 
-    def write_log(self, folder: Path) -> None:
+    def write_log(self, folder: CellFolder) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(folder / LOG, text.getvalue())
+        write_text(folder.log_path, text.getvalue())
 
-    def save(self, folder: Path, trainer: Trainer, seed: int) -> None:
+    def save(self, folder: CellFolder, trainer: Trainer, seed: int) -> None:
         """Write log and checkpoint; the checkpoint before becomes the previous one.
 
         Raises NotFiniteError for a state that is not finite: what is on the disk can always be continued.
@@ -79,16 +80,9 @@ class RunState:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors(state)):
             raise NotFiniteError("the trainer's weights or optimizer became not finite")
         self.write_log(folder)
-        if (folder / CHECKPOINT).exists():
-            os.replace(folder / CHECKPOINT, folder / PREVIOUS)
+        folder.rotate_checkpoints()
         description: dict[str, Any] = {"run": identity(trainer, seed), **vars(self)}
-        save_checkpoint(folder / CHECKPOINT, state, description)
-
-
-def discard_checkpoints(folder: Path) -> None:
-    """Remove a run's checkpoints, whose outcome stands elsewhere."""
-    for name in (CHECKPOINT, PREVIOUS):
-        (folder / name).unlink(missing_ok=True)
+        save_checkpoint(folder.checkpoint_path, state, description)
 
 
 def identity(trainer: Trainer, seed: int) -> str:

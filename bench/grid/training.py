@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from bench.contract.seeds import seeded
 from bench.errors import DivergedError
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
+from bench.results.cell_folder import CellFolder
 from bench.results.status import StatusWriter
 
 
@@ -63,7 +63,7 @@ def train(
     images: Tensor,  # uint8 (N, C, H, W), on any device
     *,
     seed: int,
-    folder: Path,  # where log and checkpoints go; a checkpoint that is there is continued
+    folder: CellFolder,  # where log and checkpoints go; a checkpoint that is there is continued
     config: TrainingConfig,
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
     status: StatusWriter | None = None,

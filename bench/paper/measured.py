@@ -10,9 +10,9 @@ from bench.config.registry import label
 from bench.paper.plan import MAIN, MODEL, Ablation, Plan, Point
 from bench.report.content.outcomes import Absent
 from bench.report.content.sections import Row, Section, split
-from bench.results.layout import cell_folder
-from bench.results.record import Record, read_all
-from bench.results.status import live_status, status_text
+from bench.results.cell_folder import CellFolder, read_all
+from bench.results.record import Record
+from bench.results.status import status_text
 
 Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
@@ -121,7 +121,7 @@ def _parts(out: Path, dataset: str, wanted: list[_Wanted], sections: Sequence[Se
 def _missing(root: Path, dataset: str, model: str, seed: int, elsewhere: dict[int, int]) -> str:
     if seed in elsewhere:
         return f"under protocol {elsewhere[seed]}"
-    return status_text(live_status(cell_folder(root, dataset, model, seed)))
+    return status_text(CellFolder(root, dataset, model, seed).live_status())
 
 
 def _number(sections: Iterable[Section], record: Record) -> int:

@@ -13,6 +13,7 @@ from bench.grid import grid, reuse
 from bench.paper import plan as plans
 from bench.paper import toy
 from bench.paper.plan import TOY, Plan
+from bench.results.cell_folder import CellFolder
 
 
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
@@ -66,4 +67,5 @@ def _sources(asked: Sequence[Path] | None, plan: Plan, out: Path) -> list[Path]:
     if asked is not None:
         return list(asked)
     usual = Path("results") / plan.profile.name
-    return [usual] if any(usual.glob("cells/*/*/*/record.json")) and usual.resolve() != out.resolve() else []
+    recorded = any(cell.has_record for cell in CellFolder.all_in(usual))
+    return [usual] if recorded and usual.resolve() != out.resolve() else []

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.errors import UserError, one_line
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
-from bench.storage.files import write_bytes
+from bench.storage.files import TooLargeError, read_bounded, write_bytes
 
 FOLDER = "toy"
 INDEX = "toy.json"
@@ -134,14 +134,15 @@ def _arrays(path: Path, digest: str, bins: int) -> Iterator[NDArray[np.float32]]
 
 def _content(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(_LARGEST)
+        return read_bounded(path, _LARGEST)
+    except TooLargeError as error:
+        raise _damaged(path, str(error)) from None
     except OSError as error:
         raise _damaged(path, str(error.strerror or error)) from None
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"cannot use {path} ({what}): delete the folder {path.parent} and run bench.paper.toy again")
+    return UserError(f"cannot use {path} ({what}): move the folder {path.parent} away and run bench.paper.toy again")
 
 
 def _bar(title: str, total: int, *, shown: bool) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.results.cell_folder import read_all
 from bench.results.locks import reporting
-from bench.results.record import read_all
 
 
 def build(root: Path) -> list[Path]:

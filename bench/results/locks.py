@@ -1,4 +1,4 @@
-"""Locks of a results folder: two processes never work on one cell. The system frees a lock when its owner dies."""
+"""Locks of a results folder: two processes never work on one thing. The system frees a lock when its owner dies."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.results.layout import folder_name
+from bench.results.layout import CELLS, LOCKS
 
-LOCKS = ".locks"  # in the results folder
 REPORT = "report"
-CELLS = "cells"
 
 
-def cell_lock(out: Path, dataset: str, model: str, seed: int) -> FileLock:
-    """The lock of one cell of the results folder `out`; not yet taken. Where a file system has no locks, a soft one."""
-    return _lock(out, f"{folder_name(dataset)},{folder_name(model)},seed-{seed}")
+def lock(out: Path, name: str) -> FileLock:
+    """The lock `name` of the results folder `out`; not yet taken. Where a file system has no locks, a soft one."""
+    return FileLock(Path(out) / LOCKS / f"{name}.lock", thread_local=False)
 
 
 def report_lock(out: Path) -> FileLock:
     """The lock of a results folder's tables, plots and page."""
-    return _lock(out, REPORT)
+    return lock(out, REPORT)
 
 
 def taken(lock: FileLock) -> bool:
@@ -41,18 +39,8 @@ def taken(lock: FileLock) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def released(lock: FileLock) -> Iterator[None]:
-    """A lock that was taken is free again at the end of the block."""
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
-    """Whether a process that is alive works on the cell."""
-    lock = cell_lock(out, dataset, model, seed)
+def is_taken(lock: FileLock) -> bool:
+    """Whether a process that is alive holds the lock."""
     if not Path(lock.lock_file).exists():
         return False
     with contextlib.suppress(UserError):
@@ -65,9 +53,9 @@ def is_locked(out: Path, dataset: str, model: str, seed: int) -> bool:
 @contextlib.contextmanager
 def reporting(out: Path) -> Iterator[None]:
     """Hold the lock of the tables, plots and page of `out`, waiting for it as long as it takes."""
-    lock = report_lock(out)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with lock:
+    held = report_lock(out)
+    Path(held.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with held:
         _sweep_report(out)
         yield
 
@@ -85,7 +73,3 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-
-def _lock(out: Path, name: str) -> FileLock:
-    return FileLock(Path(out) / LOCKS / f"{name}.lock", thread_local=False)

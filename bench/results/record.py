@@ -1,7 +1,7 @@
 """Records: one JSON file per cell (dataset, model, training seed), written atomically, checked when read.
 
-A results folder keeps its cells under `cells/<dataset>/<model>/seed-<training seed>/`; `bench/results/schema.py` says
-what a record holds. Nothing here imports torch, so tables and plots can be rebuilt on any machine.
+`bench/results/cell_folder.py` says where a record lies, `bench/results/schema.py` what it holds. Nothing here imports
+torch, so tables and plots can be rebuilt on any machine.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import UserError
-from bench.results.layout import RECORD_NAME
 from bench.results.schema import SCHEMA as SCHEMA
 from bench.results.schema import check, check_schema, damaged
 from bench.results.upgrade import upgraded
-from bench.storage.files import json_text, write_bytes
+from bench.storage.files import TooLargeError, json_text, read_bounded, write_bytes
 
 CHECKSUM = "checksum"  # the last field of a record
 LARGEST = 2**26  # bytes of a record; one of many curves and seeds has well under a hundredth of it
@@ -27,14 +26,15 @@ LARGEST = 2**26  # bytes of a record; one of many curves and seeds has well unde
 
 @dataclass(frozen=True)
 class Record:
-    """A validated record and the folder that holds its log and pictures."""
+    """A validated record and its file."""
 
-    folder: Path
+    path: Path
     data: dict[str, Any]
 
     @property
-    def path(self) -> Path:
-        return self.folder / RECORD_NAME
+    def folder(self) -> Path:
+        """The folder that holds the log and the pictures too."""
+        return self.path.parent
 
     @property
     def dataset(self) -> str:
@@ -93,8 +93,9 @@ def record_bytes(record: Mapping[str, Any]) -> bytes:
 def read(path: Path) -> dict[str, Any]:
     """Read and check one record. Unknown fields pass; a missing or wrong one, or one flipped bit, is a UserError."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
+        content = read_bounded(path, LARGEST)
+    except TooLargeError as error:
+        damaged(path, f"{error}, which no record has")
     except OSError as error:
         raise UserError(f"cannot read the record {path}: {error.strerror or error}; check the path") from error
     return parse(content, Path(path))
@@ -102,8 +103,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
     """The record that is the file `content`; `path` is for messages. UserError for anything but what was written."""
-    if len(content) > LARGEST:
-        damaged(path, f"more than {LARGEST:,} bytes, which no record has")
     try:
         record = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -116,13 +115,6 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     if not whole:
         damaged(path, "its content does not fit its checksum")
     return check(path, upgraded(record))
-
-
-def read_all(root: Path) -> list[Record]:
-    """Every record of a results folder, by dataset, model and training seed; a cell without a record is left out."""
-    paths = sorted(Path(root).glob(f"cells/*/*/seed-*/{RECORD_NAME}"))
-    records = [Record(path.parent, read(path)) for path in paths]
-    return sorted(records, key=lambda record: (record.dataset, record.model, record.seed, str(record.folder)))
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:

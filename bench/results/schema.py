@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import UserError, one_line
+from bench.results.layout import run_again
 
 SCHEMA = 4
 READ = (3, SCHEMA)  # older ones through `bench/results/upgrade.py`
@@ -145,13 +146,13 @@ def check_schema(path: Path, record: Any) -> None:
     if type(schema) is not int or schema not in READ:
         raise UserError(
             f"{path}: schema {_shown(schema)}, but this version reads {' and '.join(map(str, READ))}; "
-            "use the version of the suite that wrote it, or delete its folder and run the cell again"
+            f"use the version of the suite that wrote it, or {run_again(Path(path).parent)}"
         )
 
 
 def damaged(path: Path, what: str) -> NoReturn:
     """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
-    raise UserError(f"{path}: {one_line(what, LONGEST)}; delete the folder {Path(path).parent} and run the cell again")
+    raise UserError(f"{path}: {one_line(what, LONGEST)}; {run_again(Path(path).parent)}")
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:

@@ -17,10 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.results.locks import is_locked
-from bench.storage.files import write_json
+from bench.storage.files import TooLargeError, read_bounded, write_json
 
-STATUS_NAME = "status.json"
 STATES = ("waiting", "training", "evaluating", "interrupted")
 LARGEST = 1 << 16  # bytes; a longer file is no status
 NEW = 0.3  # weight of the newest measurement of the rate
@@ -52,27 +50,33 @@ class CellStatus:
     message: str = ""
     changed: str = ""  # UTC, ISO 8601; filled in when the status is written
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a process works on the cell, unless it has died."""
+        return self.state in ("training", "evaluating")
 
-def write_status(folder: Path, status: CellStatus) -> None:
-    """Write the status of the cell in `folder`, atomically. Scalars that are not finite are left out. OSError."""
+    def abandoned(self) -> CellStatus:
+        """The status of a cell whose process is gone."""
+        return replace(self, state="interrupted")
+
+
+def write(path: Path, status: CellStatus) -> None:
+    """Write the status as the file `path`, atomically. Scalars that are not finite are left out. OSError."""
     scalars = {name: float(value) for name, value in status.scalars.items() if math.isfinite(value)}
     changed = status.changed or datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / STATUS_NAME, asdict(replace(status, scalars=scalars, changed=changed)))
+    write_json(path, asdict(replace(status, scalars=scalars, changed=changed)))
 
 
-def read_status(folder: Path) -> CellStatus | None:
+def read(path: Path) -> CellStatus | None:
     """The status as it was written; None where there is none, or a damaged one."""
     try:
-        with open(folder / STATUS_NAME, "rb") as file:
-            return parse(file.read(LARGEST + 1))
-    except OSError:
+        return parse(read_bounded(path, LARGEST))
+    except (OSError, TooLargeError):
         return None
 
 
 def parse(content: bytes) -> CellStatus | None:
     """The status that the file `content` holds; None for anything else."""
-    if len(content) > LARGEST:
-        return None
     try:
         value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -93,27 +97,6 @@ def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     return not isinstance(value, int | float) or abs(value) < 1e300  # neither NaN nor what no float can hold
 
 
-def clear_status(folder: Path) -> None:
-    """Remove the status. One that cannot be removed does no harm: a record counts for more."""
-    with contextlib.suppress(OSError):
-        (folder / STATUS_NAME).unlink(missing_ok=True)
-
-
-def live_status(folder: Path) -> CellStatus | None:
-    """The status, `interrupted` where the one who wrote it is gone: its lock is free. `folder` is a cell's."""
-    status = read_status(folder)
-    if status is None or status.state not in ("training", "evaluating"):
-        return status
-    out, dataset, model, seed = cell_of(folder)
-    return status if is_locked(out, dataset, model, seed) else replace(status, state="interrupted")
-
-
-def cell_of(folder: Path) -> tuple[Path, str, str, int]:
-    """Results folder, data set, model (as their folders are named) and seed of a cell's folder."""
-    seed = folder.name.removeprefix("seed-")
-    return folder.parents[3], folder.parents[1].name, folder.parent.name, int(seed) if seed.isdecimal() else 0
-
-
 def status_text(status: CellStatus | None) -> str:
     """In words: `not run`, `training, update 300 of 1000`, `evaluating`, `interrupted at update 300`."""
     if status is None or status.state == "waiting":
@@ -128,11 +111,11 @@ class StatusWriter:
 
     def __init__(
         self,
-        folder: Path,
+        write: Callable[[CellStatus], None],  # a cell folder's `write_status`
         every: float = 5.0,  # seconds between two writes of one state
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._every, self._clock = folder, every, clock
+        self._store, self._every, self._clock = write, every, clock
         self._status = CellStatus("waiting", pid=os.getpid())
         self._written: tuple[float, int] | None = None  # when, and at which update
 
@@ -168,4 +151,4 @@ class StatusWriter:
     def _write(self, now: float) -> None:
         self._written = now, self._status.update
         with contextlib.suppress(OSError):
-            write_status(self._folder, self._status)
+            self._store(self._status)

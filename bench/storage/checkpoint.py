@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.storage.files import write_bytes
+from bench.storage.files import TooLargeError, read_bounded, write_bytes
 from bench.storage.sealed import DamagedError, seal, unseal
 
+LARGEST = 2**36  # bytes; a billion weights with their averages and moments take a quarter of it
 DEEPEST = 32  # nested containers of a state; an optimizer's has four
 _KEYS = (str, int)
 _TENSOR = "tensor"  # the key that stands for a tensor in the JSON tree
@@ -39,16 +40,18 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[dic
     Raises UserError for a file that cannot be opened, DamagedCheckpoint for one that is not a whole checkpoint.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_bounded(path, LARGEST)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot read the checkpoint {path} ({reason}): check the path and its permissions") from None
+    except TooLargeError as error:
+        raise UserError(f"cannot read the checkpoint {path} ({error}): check the path") from None
     except MemoryError:
         raise UserError(f"cannot read the checkpoint {path} (larger than the free memory): check the path") from None
     try:
         return parse_checkpoint(content, device)
     except DamagedError as error:
-        raise DamagedCheckpoint(f"cannot read the checkpoint {path} ({error}): remove it to start afresh") from None
+        raise DamagedCheckpoint(f"cannot read the checkpoint {path} ({error}): move it away to start afresh") from None
 
 
 def parse_checkpoint(content: bytes, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
+
+
+class TooLargeError(ValueError):
+    """A file with more bytes than its kind ever has; says how many those are."""
+
+
+def read_bounded(path: Path, largest: int) -> bytes:
+    """The content of a file of at most `largest` bytes.
+
+    TooLargeError for a longer one, of which nothing is read; OSError for one that cannot be read, or is no regular
+    file: a pipe would be waited for, a device has no end.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if about.st_size > largest:
+            raise TooLargeError(f"more than {largest:,} bytes")
+        return file.read(about.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody writes to opens at once
 
 
 def write_bytes(path: Path, content: bytes | bytearray) -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bench.grid.run_state import CHECKPOINT, LOG, PREVIOUS
+from bench.results.cell_folder import LOG, RECORD, CellFolder
 from bench.results.record import read
-from bench.results.status import STATUS_NAME
 
-MODEL, RECORD = "model.safetensors", "record.json"
 _OF_THE_MOMENT = ("created", "command", "checksum", "throughput")
 
 
-def cells(out: Path) -> list[Path]:
-    """The folders of all cells, in order."""
-    return sorted(out.glob("cells/*/*/seed-*"))
+def same_cell(cell: CellFolder, out: Path) -> CellFolder:
+    """The folder of the same cell in another results folder."""
+    return dataclasses.replace(cell, out=out)
 
 
 def comparable(record: dict[str, Any]) -> dict[str, Any]:
@@ -56,16 +55,17 @@ def assert_same_cell(one: Path, other: Path) -> None:
 
 def assert_same_results(one: Path, other: Path) -> None:
     """The same cells, all of them whole."""
-    folders = cells(one)
-    assert [folder.relative_to(one) for folder in folders] == [folder.relative_to(other) for folder in cells(other)]
-    assert folders
-    for folder in folders:
-        assert_same_cell(folder, other / folder.relative_to(one))
+    cells = CellFolder.all_in(one)
+    assert [same_cell(cell, other) for cell in cells] == CellFolder.all_in(other)
+    assert cells
+    for cell in cells:
+        assert_same_cell(cell.path, same_cell(cell, other).path)
 
 
 def assert_nothing_left_over(out: Path) -> None:
     """No temporary file, and beside a record neither checkpoint nor status."""
     assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
-    for folder in cells(out):
-        if (folder / RECORD).exists():
-            assert not [name for name in (CHECKPOINT, PREVIOUS, STATUS_NAME) if (folder / name).exists()], folder
+    for cell in CellFolder.all_in(out):
+        if cell.has_record:
+            left = cell.checkpoint_path, cell.previous_path, cell.status_path
+            assert not any(path.exists() for path in left), cell.path

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from bench.grid.run_state import CHECKPOINT, PREVIOUS
+from bench.results.cell_folder import CHECKPOINT, PREVIOUS, CellFolder
 from tests.faults.processes import PROJECTION, SMOKE, finish, fork, last_line, wait_until
-from tests.faults.results import RECORD, assert_same_results, cells
+from tests.faults.results import assert_same_results
 
 FLIPS = 10  # of each of the three kinds
 ONE = [*SMOKE, *PROJECTION, "--models", "dcgan"]
@@ -48,9 +48,9 @@ def stopped(tmp_path_factory, cache):
     assert wait_until(lambda: all(any(out.glob(name)) for name in two), process)
     process.kill()
     process.join()
-    (folder,) = cells(out)
-    shutil.copy(folder / PREVIOUS, folder / CHECKPOINT)  # the kill may have come between two renames
-    assert not (folder / RECORD).exists()
+    (cell,) = CellFolder.all_in(out)
+    shutil.copy(cell.previous_path, cell.checkpoint_path)  # the kill may have come between two renames
+    assert not cell.has_record
     return out
 
 
@@ -62,20 +62,20 @@ def again(out, log, report=False):
 @pytest.mark.parametrize("seed", range(FLIPS))
 def test_a_flipped_bit_in_the_last_checkpoint(seed, whole, stopped, tmp_path):
     out = shutil.copytree(stopped, tmp_path / "out")
-    (folder,) = cells(out)
-    flip(folder / CHECKPOINT, random.Random(seed))
+    (cell,) = CellFolder.all_in(out)
+    flip(cell.checkpoint_path, random.Random(seed))
     status, said = again(out, tmp_path / "log")
     assert status == 0, said
     assert said.count("warning: cannot read the checkpoint") == 1
-    assert str(folder / CHECKPOINT) in said
+    assert str(cell.checkpoint_path) in said
     assert_same_results(whole, out)
 
 
 def test_both_checkpoints_damaged_is_a_new_start(whole, stopped, tmp_path):
     out = shutil.copytree(stopped, tmp_path / "out")
-    (folder,) = cells(out)
-    flip(folder / CHECKPOINT, random.Random(0))
-    (folder / PREVIOUS).write_bytes((folder / PREVIOUS).read_bytes()[:-1])
+    (cell,) = CellFolder.all_in(out)
+    flip(cell.checkpoint_path, random.Random(0))
+    cell.previous_path.write_bytes(cell.previous_path.read_bytes()[:-1])
     status, said = again(out, tmp_path / "log")
     assert status == 0, said
     assert said.count("warning: cannot read the checkpoint") == 2
@@ -101,16 +101,16 @@ def test_a_flipped_bit_in_the_cache(seed, whole, own_cache, tmp_path, monkeypatc
 @pytest.mark.parametrize("seed", range(FLIPS))
 def test_a_flipped_bit_in_a_record(seed, whole, tmp_path):
     out = shutil.copytree(whole, tmp_path / "out")
-    (folder,) = cells(out)
+    (cell,) = CellFolder.all_in(out)
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.*")}
-    flip(folder / RECORD, random.Random(seed))
+    flip(cell.record_path, random.Random(seed))
     status, said = again(out, tmp_path / "log", report=True)
     assert status == 2, said
     assert len(said.splitlines()) == 1
-    assert str(folder) in last_line(said)
-    assert "delete" in last_line(said)
+    assert str(cell.path) in last_line(said)
+    assert "move the folder" in last_line(said)
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.*")} == before  # no table was made of it
     if seed == 0:  # the remedy that it names
-        shutil.rmtree(folder)
+        cell.path.rename(cell.path.with_name("seed-0.damaged"))
         assert again(out, tmp_path / "again")[0] == 0
         assert_same_results(whole, out)

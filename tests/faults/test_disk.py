@@ -11,11 +11,11 @@ import subprocess
 import pytest
 from PIL import Image
 
+from bench.results.cell_folder import RECORD, CellFolder
 from bench.results.record import read
-from bench.results.status import read_status
 from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, run, start, wait_until
-from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
+from tests.faults.results import assert_nothing_left_over, assert_same_results
 
 UPDATES = 300
 LONG = [*SMOKE, *PROJECTION, "--models", "ebm", "--set", f"ebm.updates={UPDATES}", "training.checkpoint_minutes=1e-3"]
@@ -100,8 +100,8 @@ def test_a_disk_that_fills_up_while_training(disk, whole, tmp_path):
     assert process.returncode == 2, err
     assert_one_line(err, "No space left on device", "same command continues")
     assert_every_file_is_whole(out)
-    (cell,) = cells(out)
-    assert not (cell / RECORD).exists()
+    (cell,) = CellFolder.all_in(out)
+    assert not cell.has_record
     status, said = finish([*LONG, "--out", out], tmp_path / "log")
     assert status == 2  # still full
     assert_one_line(said, "free")
@@ -125,9 +125,9 @@ def test_a_file_that_may_not_grow(whole, tmp_path):
     assert finished.returncode == 2, finished.stderr
     assert_one_line(finished.stderr, "File too large")
     assert_every_file_is_whole(out)
-    (cell,) = cells(out)
-    assert not (cell / RECORD).exists()
-    assert read_status(cell).state == "interrupted"
+    (cell,) = CellFolder.all_in(out)
+    assert not cell.has_record
+    assert cell.read_status().state == "interrupted"
     status, said = finish([*LONG, "--out", out], tmp_path / "log")
     assert status == 0, said
     assert_same_results(whole, out)

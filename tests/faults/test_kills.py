@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.grid.run_state import CHECKPOINT
-from bench.results.status import read_status
+from bench.results.cell_folder import CHECKPOINT, RECORD, CellFolder
 from tests.faults.processes import SMOKE, fork, last_line, wait_until
-from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
+from tests.faults.results import assert_nothing_left_over, assert_same_results
 
 KILLS = 50
 CELLS = 3
@@ -65,8 +64,8 @@ def moment(name: str, grid: Grid) -> Callable[[], bool]:
     out, since = grid.out, time.time()
 
     def in_state(state: str) -> bool:
-        found = [folder for folder in cells(out) if newer(iter([folder / "status.json"]), since)]
-        return any(status.state == state for folder in found if (status := read_status(folder)))
+        found = [cell for cell in CellFolder.all_in(out) if newer(iter([cell.status_path]), since)]
+        return any(status.state == state for cell in found if (status := cell.read_status()))
 
     waits: dict[str, Callable[[], bool]] = {
         "any": lambda: True,
@@ -85,9 +84,10 @@ def where(out: Path) -> str:
     unfinished = sorted(path.name.split(".")[1] for path in out.rglob(".*.tmp"))
     if unfinished:
         return f"writing {unfinished[0]}"
-    if all((folder / RECORD).exists() for folder in cells(out)) and cells(out):
+    cells = CellFolder.all_in(out)
+    if cells and all(cell.has_record for cell in cells):
         return "report"
-    states = [status.state for folder in cells(out) if (status := read_status(folder))]
+    states = [status.state for cell in cells if (status := cell.read_status())]
     return next((state for state in ("evaluating", "training") if state in states), "before the first cell")
 
 

@@ -14,8 +14,9 @@ import torch
 from bench.config import registry
 from bench.config.settings import build, load_profile
 from bench.contract.seeds import seeded
-from bench.grid.run_state import CHECKPOINT, RunState
+from bench.grid.run_state import RunState
 from bench.grid.training import TrainingConfig
+from tests.builders import cell_folder
 from tests.faults.processes import ROOT, SMOKE
 
 UPDATES, WARM = 2000, 500
@@ -28,14 +29,14 @@ MEASURE = f"""
 import json, os, sys
 from pathlib import Path
 import psutil, torch
-from bench import runtime
-from bench.images import to_uint8
-from bench.status import StatusWriter
-from bench.training import TrainingConfig, train
-from tests.builders import images, trainer
+from bench.contract.images import to_uint8
+from bench.grid.training import TrainingConfig, train
+from bench.machine import runtime
+from bench.results.status import StatusWriter
+from tests.builders import cell_folder, images, trainer
 
 runtime.configure(1)
-process, sizes, kept, folder = psutil.Process(), [], [], Path(sys.argv[1])
+process, sizes, kept, folder = psutil.Process(), [], [], cell_folder(Path(sys.argv[1]))
 class Watch(StatusWriter):
     def training(self, done, total, scalars):
         super().training(done, total, scalars)
@@ -43,7 +44,8 @@ class Watch(StatusWriter):
         kept.append(os.urandom(int(sys.argv[3])))
 t = trainer(sys.argv[2], updates={UPDATES})
 config = TrainingConfig(log_every=1, grids=0, checkpoint_minutes=0.01)
-train(t, to_uint8(images(64)), seed=0, folder=folder, config=config, status=Watch(folder, every=0.05), progress=False)
+status = Watch(folder.write_status, every=0.05)
+train(t, to_uint8(images(64)), seed=0, folder=folder, config=config, status=status, progress=False)
 assert len(sizes) == {UPDATES}
 print(json.dumps(sizes))
 """
@@ -87,10 +89,10 @@ def test_checkpoints_cost_little(profile, model, tmp_path, measured):
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        run_state.save(tmp_path, trainer, 0)
+        run_state.save(cell_folder(tmp_path), trainer, 0)
         seconds.append(time.perf_counter() - started)
     interval = 60 * TrainingConfig().checkpoint_minutes
-    size = (tmp_path / CHECKPOINT).stat().st_size / 2**20
+    size = cell_folder(tmp_path).checkpoint_path.stat().st_size / 2**20
     share = median(seconds) / interval
     measured(f"{profile} {model}: {size:.1f} MiB in {1000 * median(seconds):.0f} ms, {share:.4%} of {interval:.0f} s")
     assert share < SHARE
@@ -100,7 +102,7 @@ def test_checkpoints_are_not_written_more_often_than_asked_for(tmp_path):
     """At the default interval a run of seconds writes one for each grid of samples, and the last."""
     long = [*SMOKE, "--models", "vae", "--set", "vae.updates=100", f"training.grids={GRIDS}"]
     code = (
-        "import sys, bench.run_state as s\n"
+        "import sys, bench.grid.run_state as s\n"
         "save, n = s.RunState.save, []\n"
         "def count(*given):\n    n.append(1)\n    save(*given)\n"
         "s.RunState.save = count\n"

@@ -6,8 +6,7 @@ import csv
 
 import pytest
 
-from bench.grid.run_state import CHECKPOINT, LOG
-from bench.results.record import read_all
+from bench.results.cell_folder import CHECKPOINT, LOG, read_all
 from bench.status import lines
 from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, run

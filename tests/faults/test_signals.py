@@ -8,11 +8,10 @@ import time
 
 import pytest
 
-from bench.grid.run_state import CHECKPOINT
-from bench.results.status import read_status
+from bench.results.cell_folder import CellFolder
 from bench.storage.checkpoint import load_checkpoint
 from tests.faults.processes import PROJECTION, SMOKE, finish, finished, last_line, start, wait_until
-from tests.faults.results import RECORD, assert_nothing_left_over, assert_same_results, cells
+from tests.faults.results import assert_nothing_left_over, assert_same_results
 
 UPDATES = 400  # some seconds
 # one checkpoint at the end and none before, unless a signal asks for it
@@ -26,7 +25,7 @@ def whole(tmp_path_factory):
 
 def until(state, process, out):
     def there():
-        return any(status.state == state for folder in cells(out) if (status := read_status(folder)))
+        return any(status.state == state for cell in CellFolder.all_in(out) if (status := cell.read_status()))
 
     assert wait_until(there, process), process.communicate()[1]
 
@@ -36,19 +35,19 @@ def test_a_training_is_saved_and_continued(number, whole, tmp_path):
     out = tmp_path / "out"
     process = start([*LONG, "--out", out])
     until("training", process, out)
-    (folder,) = cells(out)
+    (cell,) = CellFolder.all_in(out)
     time.sleep(random.Random(number).uniform(0.0, 1.0))
-    assert not (folder / CHECKPOINT).exists()
+    assert not cell.checkpoint_path.exists()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert number.name in last_line(err)
     assert "same command continues" in last_line(err)
     assert "Traceback" not in err
-    assert not (folder / RECORD).exists()
-    _, description = load_checkpoint(folder / CHECKPOINT)
+    assert not cell.has_record
+    _, description = load_checkpoint(cell.checkpoint_path)
     assert 0 < description["done"] < UPDATES
-    status = read_status(folder)
+    status = cell.read_status()
     assert (status.state, status.update) == ("interrupted", description["done"])
 
     status, said = finish([*LONG, "--out", out], tmp_path / "log")
@@ -61,12 +60,12 @@ def test_an_evaluation_is_left_at_once_and_its_training_kept(whole, tmp_path):
     out = tmp_path / "out"
     process = start([*LONG, "--out", out])
     until("evaluating", process, out)
-    (folder,) = cells(out)
-    saved = (folder / CHECKPOINT).read_bytes()
+    (cell,) = CellFolder.all_in(out)
+    saved = cell.checkpoint_path.read_bytes()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert not (folder / RECORD).exists()
+    assert not cell.has_record
     status, said = finish([*LONG, "--out", out], tmp_path / "log")
     assert status == 0, said
     assert saved

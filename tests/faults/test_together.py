@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from bench.results.locks import cell_lock, released, taken
+from bench.results.cell_folder import CellFolder
 from tests.faults.processes import PATIENCE, PROJECTION, SMOKE, fork, start, wait_until
-from tests.faults.results import assert_nothing_left_over, assert_same_results, cells
+from tests.faults.results import assert_nothing_left_over, assert_same_results
 
 
 def test_two_processes_share_a_grid(reference, tmp_path, measured):
@@ -23,7 +23,7 @@ def test_two_processes_share_a_grid(reference, tmp_path, measured):
     assert_same_results(reference, tmp_path)
     assert_nothing_left_over(tmp_path)
     assert (tmp_path / "table.md").exists()
-    assert len(cells(tmp_path)) == 3
+    assert len(CellFolder.all_in(tmp_path)) == 3
     measured(f"two processes on one grid: {len(made[0])} and {len(made[1])} cells")
 
 
@@ -47,12 +47,11 @@ def test_four_processes_race_for_each_cell(attempt, tmp_path):
 def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
     """Not even its status is written: whoever holds the lock removes what it takes for the rest of a killed writer."""
     out, log = tmp_path / "out", tmp_path / "log"
-    lock = cell_lock(out, "digits", "vae", 0)
-    assert taken(lock)
-    with released(lock):
+    with CellFolder(out, "digits", "vae", 0).held() as own:
+        assert own
         process = fork([*SMOKE, *PROJECTION, "--models", "vae", "--out", out], log, report=False)
         assert wait_until(lambda: log.exists() and "another process works on" in log.read_text(), process)
-        assert not cells(out)
+        assert not CellFolder.all_in(out)
     process.join()
     assert process.exitcode == 0, log.read_text()
-    assert len(cells(out)) == 1
+    assert len(CellFolder.all_in(out)) == 1

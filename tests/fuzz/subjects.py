@@ -19,7 +19,7 @@ from bench.config import registry, settings
 from bench.data import archives, celeba, decoding
 from bench.errors import UserError
 from bench.features import cache
-from bench.grid.grid import SECTIONS
+from bench.grid.request import SECTIONS
 from bench.paper import toy
 from bench.results import status
 from bench.results.record import Record, parse, record_bytes
@@ -77,7 +77,7 @@ def _records() -> list[bytes]:
 
 
 def _read_record(content: bytes) -> None:
-    record = Record(PATH.parent, parse(content, PATH))
+    record = Record(PATH, parse(content, PATH))
     assert record_bytes(record.data) == content
     for text in (record.dataset, record.model, *(metric["label"] for metric in record.metrics)):
         assert isinstance(text, str)

@@ -7,6 +7,6 @@ MODULES = {
     "checkpoint": ("bench.storage.sealed", "bench.storage.checkpoint"),
     "image": ("bench.data.decoding", "PIL"),
     "archive": ("bench.data.archives", "zipfile"),
-    "status": ("bench.status",),
+    "status": ("bench.results.status",),
     "toy": ("bench.paper.toy",),
 }

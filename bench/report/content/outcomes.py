@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.results.layout import cell_folder, folder_name
+from bench.results.cell_folder import CellFolder
+from bench.results.layout import folder_name
 from bench.results.record import Record
-from bench.results.status import live_status, status_text
+from bench.results.status import status_text
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,16 @@ def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
     names = {folder_name(name): name for record in records for name in (record.dataset, record.model)}
     there = {(record.dataset, record.model, record.seed) for record in records}
     found: dict[tuple[str, str, int], str] = {}
-    for folder in sorted(Path(root).glob("cells/*/*/seed-*")):
-        seed = folder.name.removeprefix("seed-")
-        cell = [names.get(part, part) for part in folder.parts[-3:-1]]
-        if folder.is_dir() and seed.isdecimal() and (*cell, int(seed)) not in there:
-            found[cell[0], cell[1], int(seed)] = status_text(live_status(folder))
+    for folder in CellFolder.all_in(root):
+        cell = names.get(folder.dataset, folder.dataset), names.get(folder.model, folder.model), folder.seed
+        if cell not in there:
+            found[cell] = status_text(folder.live_status())
     known = there | found.keys()
     for dataset in {dataset for dataset, _, _ in known}:
         models = {model for name, model, _ in known if name == dataset}
         seeds = {seed for name, _, seed in known if name == dataset}
         for cell in {(dataset, model, seed) for model in models for seed in seeds} - known:
-            found[cell] = status_text(live_status(cell_folder(root, *cell)))
+            found[cell] = status_text(CellFolder(root, *cell).live_status())
     return [Absent(*cell, status) for cell, status in sorted(found.items())]
 
 

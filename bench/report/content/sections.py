@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.report.content import statistics
 from bench.report.content.outcomes import Absent, tally
-from bench.results.layout import folder_name
+from bench.results.layout import folder_name, run_again
 from bench.results.record import Record
 from bench.results.schema import GROUPS, REFERENCES
 
@@ -217,7 +217,7 @@ def _refuse_mixed_counts(record: Record) -> None:
             (first, one), (second, other) = list(counts.items())[:2]
             raise UserError(
                 f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
-                f"table must count the same images; delete the folder {record.folder} and run the cell again"
+                f"table must count the same images; {run_again(record.folder)}"
             )
 
 
@@ -264,7 +264,7 @@ def _rows(records: list[Record]) -> list[Row]:
             if (twin := seen.setdefault(record.seed, record)) is not record:
                 raise UserError(
                     f"{twin.path} and {record.path} both hold {record.dataset}, {model}, training seed {record.seed}; "
-                    "delete one of the two folders"
+                    "move one of the two folders away"
                 )
         siblings = [json.loads(other) for name, other in groups if name == model]
         rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from bench.report.content.outcomes import outcome
 from bench.report.content.sections import Row, Section, score
 from bench.report.plots import style
+from bench.results.cell_folder import LOG
 from bench.results.record import Record
 
 _ACROSS = 4  # panels of learning curves
@@ -88,7 +89,7 @@ def score_against_seconds(section: Section, path: Path, looks: style.Looks) -> P
 def _log(record: Record) -> pd.DataFrame | None:
     """The log with `update` first and no `seconds`; None where there is none, or none that can be read."""
     try:
-        log = pd.read_csv(record.folder / "log.csv")
+        log = pd.read_csv(record.folder / LOG)
     except (OSError, ValueError):  # pandas' own errors and damaged text are ValueErrors
         return None
     if "update" not in log.columns or log.empty:

@@ -1,0 +1,61 @@
+"""Train and evaluate one cell."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.contract.seeds import in_blocks
+from bench.errors import DivergedError
+from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
+from bench.grid.cell import Cell
+from bench.grid.outcome import Outcome
+from bench.grid.training import TrainingResult, train
+from bench.machine import runtime
+from bench.results.status import StatusWriter
+from bench.storage.files import write_bytes
+
+
+def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: str, progress: bool) -> Outcome:
+    """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
+    images = evaluator.data
+    trainer, watched = cell.new_trainer(images.image_shape, device), StatusWriter(cell.folder.write_status)
+
+    def save_grid(update: int) -> None:
+        with torch.no_grad():
+            blocks = in_blocks(trainer.model.sample, ROWS * COLUMNS, cell.evaluation_seeds[0], "sample", device=device)
+            picture = Picture.of(torch.cat(list(blocks)), COLUMNS)
+        write_bytes(cell.folder.grid_path(update), picture.png())
+
+    result, evaluation = TrainingResult(0, 0.0, {}), None
+    try:
+        result = train(
+            trainer,
+            images.train.to(device),
+            seed=cell.seed,
+            folder=cell.folder,
+            config=cell.training,
+            save_grid=save_grid,
+            status=watched,
+            title=title,
+            progress=progress,
+        )
+        status, message = result.status, result.message
+        if status == "finished":
+            watched.evaluating()
+            evaluation = evaluator.evaluate(trainer.model, cell.evaluation_seeds)
+    except DivergedError as error:
+        status, message = "diverged", str(error)
+    except BaseException as error:
+        if not runtime.is_out_of_memory(error):
+            watched.interrupted(str(error) or type(error).__name__)
+            raise
+        status, message = "oom", runtime.out_of_memory(error)
+    if status == "diverged":
+        message += remedy(cell)
+    return Outcome(trainer, result, status, message, evaluation)
+
+
+def remedy(cell: Cell) -> str:
+    """What to try with a model that diverged, for its message; nothing where its configuration knows nothing."""
+    settings = " ".join(f"{cell.model}.{name}={value:g}" for name, value in cell.config.steadier().items())
+    return f"; try --set {settings} with another --out" if settings else ""
