@@ -32,7 +32,8 @@ class GenerativeModel(nn.Module):
     """
 
     image_shape: tuple[int, int, int]  # C, H, W
-    evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
+    # network evaluations that one sample costs: the chain's K, 1 for a decoder; those of nets of any size count alike
+    evaluations_per_sample: int = 1
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
     unlikelihood_name: str = ""  # what `unlikelihood` returns: "energy"
 
@@ -95,7 +96,7 @@ class GenerativeModel(nn.Module):
         return None
 
     def at_compute(self, factor: float) -> GenerativeModel | None:
-        """The same weights with `factor` times the network evaluations a sample, rounded and at least 1."""
+        """The same weights with `factor` times the network evaluations a sample, rounded, at least 1 of every net."""
         return None
 
     def profile(self, n: int, generator: torch.Generator) -> list[dict[str, Any]]:
