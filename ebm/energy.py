@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIDES = (8, 16, 28, 32, 64, 128)
+SIDES = (8, 16, 28, 32, 64, 128)  # of images
+COARSE_SIDES = (4, 7, 14)  # that the coarse levels of a cascade have besides
 LEAK = 0.2  # slope of LeakyReLU below zero (Nijkamp et al. 2019)
 
 # name -> (layer, whether it is piecewise linear)
@@ -26,9 +27,9 @@ ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 
 def padded_side(side: int) -> int:
     """The side 4 * 2^k that an image of `side` is padded to (28 becomes 32); ValueError for other sides."""
-    if side not in SIDES:
+    if side not in SIDES + COARSE_SIDES:
         raise ValueError(f"image side {side} is not supported: choose an image size of {', '.join(map(str, SIDES))}")
-    return 32 if side == 28 else side
+    return {7: 8, 14: 16, 28: 32}.get(side, side)
 
 
 class EnergyNet(nn.Module):
@@ -53,14 +54,19 @@ class EnergyNet(nn.Module):
 
 
 def first_layer(channels: int, n_f: int, side: int) -> nn.Conv2d:
-    """3x3, stride 1; its zero padding also grows 28 to 32, so that no copy of the image is made."""
-    return nn.Conv2d(channels, n_f, 3, padding=1 + (padded_side(side) - side) // 2)
+    """3x3, stride 1; its zero padding also grows 28 to 32 and 14 to 16, so that no copy of the image is made.
+
+    A kernel of 4x4 grows 7 to 8: an even kernel is what grows a side by an odd number with equal padding all around.
+    """
+    missing = padded_side(side) - side
+    return nn.Conv2d(channels, n_f, 3 + missing % 2, padding=1 + (missing + 1) // 2)
 
 
 def plain_net(channels: int, side: int, n_f: int, activation: str = "leaky_relu") -> EnergyNet:
     """The paper's net: 3x3 to n_f, then 4x4 stride 2 doubling the channels until 4x4 remain, then 4x4 to one number.
 
-    Nijkamp et al. 2019, arXiv 1904.09770, appendix. Sides as in `SIDES`.
+    Nijkamp et al. 2019, arXiv 1904.09770, appendix. Sides as in `SIDES` and `COARSE_SIDES`; side 4 has no
+    strided layer.
     """
     make = ACTIVATIONS[activation][0]
     layers: list[nn.Module] = [first_layer(channels, n_f, side), make()]

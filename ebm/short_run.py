@@ -44,7 +44,7 @@ class ShortRunEBM(InvertingModel):
         image_shape: tuple[int, int, int],
         settings: ChainSettings,
         *,
-        inversion_rate: float,  # 1 moves a latent by the whole error of its decode
+        inversion_rate: float = 1.0,  # 1 moves a latent by the whole error of its decode
     ):
         super().__init__()
         self.energy = energy
@@ -69,8 +69,7 @@ class ShortRunEBM(InvertingModel):
         norms = torch.empty(settings.steps, device=z.device) if norms is None else norms
         end = langevin(self.energy, z, settings, generator=generator, norms=norms, observe=observe)
         if not torch.isfinite(end).all():
-            bad = (~torch.isfinite(norms)).nonzero()
-            step = int(bad[0]) + 1 if len(bad) else settings.steps
+            step = first_failure(norms)
             raise NotFiniteError(f"the Langevin chain is not finite from step {step} of {settings.steps} on")
         return end
 
@@ -150,6 +149,12 @@ class ShortRunEBM(InvertingModel):
             start = self.sample_latents(LONG_CHAINS, generator)
             beyond = long_curves(self.energy, start, self.settings, generator)
         return Diagnostics(tuple(scores), tuple(one for one in (norms, energies, *layers, *beyond) if one))
+
+
+def first_failure(norms: Tensor) -> int:
+    """The step, counted from 1, at which a chain of gradient norms (K,) left the finite numbers; K if none shows it."""
+    bad = (~torch.isfinite(norms)).nonzero()
+    return int(bad[0]) + 1 if len(bad) else len(norms)
 
 
 def pull_back(model: ShortRunEBM, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

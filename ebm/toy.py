@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.contract.priors import draw_uniform
 from bench.contract.seeds import seeded, seeded_init
 from ebm.langevin import ChainSettings, langevin
+from ebm.learning import Contrast, annealed, descend, noisy
 
 LIMIT = 1.0  # the plane is shown, and chains start, on [-LIMIT, LIMIT]^2
 
@@ -100,8 +101,16 @@ class PlaneEnergy(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.of_features(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What enters the last, linear layer (n, width)."""
         phase = x.flatten(1) @ self.waves
-        return self.net(torch.cat([phase.sin(), phase.cos()], dim=1)).squeeze(1)
+        return self.net[:-1](torch.cat([phase.sin(), phase.cos()], dim=1))
+
+    def of_features(self, h: Tensor) -> Tensor:
+        """(n, width) -> (n,)."""
+        return self.net[-1](h).squeeze(1)
 
 
 def untrained(settings: ToySettings, seed: int) -> PlaneEnergy:
@@ -118,15 +127,10 @@ def learn(truth: Truth, settings: ToySettings, seed: int, observe: Callable[[int
     optimizer = torch.optim.Adam(energy.parameters(), lr=settings.lr, betas=(0.5, 0.999))
     n, generator = settings.batch_size, seeded(seed, "toy", truth.name)
     for update in range(settings.updates):
-        optimizer.param_groups[0]["lr"] = settings.lr * (1 - update / settings.updates)
-        data = truth.draw(n, generator)
-        data = as_images(data + settings.sigma * torch.randn(data.shape, generator=generator))
-        end = short_run(energy, n, settings, generator)
-        energies = energy(torch.cat([data, end]))
-        loss = energies[:n].mean() - energies[n:].mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        data = noisy(as_images(truth.draw(n, generator)), settings.sigma, generator)
+        negatives = short_run(energy, n, settings, generator)
+        lr = annealed(settings.lr, 0.0, update, settings.updates)
+        descend(optimizer, Contrast(energy, data, negatives).loss(), lr)
         if observe is not None:
             observe(update + 1)
     return energy

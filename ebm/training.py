@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.contract.config import ModelConfig, require
-from bench.contract.priors import draw_uniform
 from bench.contract.seeds import seeded_init
-from bench.errors import DivergedError
-from ebm.diagnostics import chain_scalars, moments_gap
-from ebm.energy import ACTIVATIONS, ENERGY_NETS
-from ebm.langevin import PRECISIONS, ChainSettings
+from ebm import settings
+from ebm.diagnostics import chain_scalars
+from ebm.energy import ENERGY_NETS
+from ebm.langevin import ChainSettings
+from ebm.learning import Contrast, annealed, as_floats, average, descend, noisy, updates_apart
 from ebm.short_run import ShortRunEBM
 
 
@@ -46,23 +46,11 @@ class ShortRunConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "net", self.net in ENERGY_NETS, f"one of {', '.join(ENERGY_NETS)}")
-        require(self, "activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
-        require(self, "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
-        for name in ("n_f", "steps"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("step_size", "lr", "inversion_rate"):
-            require(self, name, getattr(self, name) > 0, "above 0")
-        for name in ("noise_std", "sigma", "sigma_final", "lr_final", "energy_penalty", "lost_after"):
-            require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("anneal_from", "beta1", "beta2", "ema"):
-            require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        settings.check(self)
+        require(self, "inversion_rate", self.inversion_rate > 0, "above 0")
 
-    def steadier(self) -> dict[str, float]:
-        """Half the learning rate and half as much again of the data's noise, which the chain's stability hangs on."""
-        rates = {name: getattr(self, name) / 2 for name in ("lr", "lr_final")}
-        noises = {name: getattr(self, name) * 1.5 for name in ("sigma", "sigma_final")}
-        return rates | noises
+    def steadier(self) -> settings.Steadier:
+        return settings.steadier(self)
 
 
 class ShortRunTrainer:
@@ -84,10 +72,10 @@ class ShortRunTrainer:
             energy = ENERGY_NETS[config.net](channels, side, config.n_f, config.activation)
         energy = energy.to(device=device, memory_format=torch.channels_last)
 
-        settings = ChainSettings(config.steps, config.step_size, config.noise_std, config.precision)
+        chain = ChainSettings(config.steps, config.step_size, config.noise_std, config.precision)
 
         def model_of(net: torch.nn.Module) -> ShortRunEBM:
-            return ShortRunEBM(net, image_shape, settings, inversion_rate=config.inversion_rate)
+            return ShortRunEBM(net, image_shape, chain, inversion_rate=config.inversion_rate)
 
         self.learner = model_of(energy)
         self.model = model_of(copy.deepcopy(energy)) if config.ema else self.learner
@@ -99,64 +87,30 @@ class ShortRunTrainer:
 
     def annealed(self, first: float, last: float) -> float:
         """The value at this update of a setting that falls linearly from `first` to `last` after `anneal_from`."""
-        begin = self.config.anneal_from * self.config.updates
-        done = (self.updates - begin) / max(1.0, self.config.updates - begin)
-        return first + (last - first) * min(1.0, max(0.0, done))
+        return annealed(first, last, self.updates, self.config.updates, self.config.anneal_from)
 
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update on `images` (n, C, H, W) in [-1, 1].
 
         Raises NotFiniteError when its chain is not finite, DivergedError when its ends have lost the data for good.
         """
-        config, energy, n = self.config, self.learner.energy, len(images)
+        config, learner = self.config, self.learner
         sigma, lr = self.annealed(config.sigma, config.sigma_final), self.annealed(config.lr, config.lr_final)
 
+        # negatives: K Langevin steps from uniform noise
         norms = torch.empty(config.steps, device=images.device)
-        start = draw_uniform(n, *self.learner.image_shape, generator=generator)
-        end = self.learner.chain(start, generator, norms=norms)
-        eps = torch.randn(images.shape, generator=generator, device=images.device)
-        data = images + sigma * eps
+        negatives = learner.chain(learner.sample_latents(len(images), generator), generator, norms=norms)
 
-        # one forward pass for both; gradient ascent on mean f(data) - mean f(end), f = -E
-        features = energy.features(torch.cat([data, end]).contiguous(memory_format=torch.channels_last))
-        energies = energy.of_features(features)
-        data_energy, chain_energy = energies[:n].mean(), energies[n:].mean()
-        square = energies.square().mean()
-        loss = data_energy - chain_energy + config.energy_penalty * square
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        # ascend mean f(data + sigma eps) - mean f(negatives)
+        contrast = Contrast(learner.energy, noisy(images, sigma, generator), negatives)
+        descend(self.optimizer, contrast.loss(config.energy_penalty), lr)
         self.updates += 1
         if config.ema:
-            self._average()
+            average(self.model, learner, config.ema, self.updates)
 
-        told_apart = (energies[:n, None] < energies[None, n:]).float().mean()  # AUROC
-        scalars = {
-            "energy gap": (chain_energy - data_energy).detach(),  # mean f(data) - mean f(chain)
-            "energy rms": square.detach().sqrt(),
-            "told apart": told_apart.detach(),
-            "moments gap": moments_gap(features[:n], features[n:]),  # of the last layer; learning drives it to 0
-            **chain_scalars(norms, end),
-        }
-        values = torch.stack([v.float() for v in scalars.values()]).tolist()  # one transfer from the device
-        named = dict(zip(scalars, values, strict=True)) | {"lr": lr, "sigma": sigma}
-        self._refuse_lost(named["told apart"])
-        return named
-
-    def _refuse_lost(self, told_apart: float) -> None:
-        """A chain whose steps overshoot does not come back: from then on the energy tells its ends from the data."""
-        self.apart = self.apart + 1 if told_apart == 1.0 else 0
-        if self.config.lost_after and self.apart >= self.config.lost_after:
-            raise DivergedError(f"the chains have lost the data: told apart without error for {self.apart} updates")
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # a young average would remember the first weights too long: the decay grows to its value
-        decay = min(self.config.ema, self.updates / (self.updates + 10))
-        for mean, now in zip(self.model.parameters(), self.learner.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
+        log = as_floats({**contrast.scalars(), **chain_scalars(norms, negatives)})
+        self.apart = updates_apart(self.apart, log["told apart"], config.lost_after)
+        return log | {"lr": lr, "sigma": sigma}
 
     def state_dict(self) -> dict[str, Any]:
         averaged = {"averaged": self.model.state_dict()} if self.config.ema else {}

@@ -16,6 +16,7 @@ from ebm.short_run import ShortRunEBM
 TINY = {  # model label -> settings that train in milliseconds
     "ebm": {"n_f": 4, "steps": 3},
     "ebm-residual": {"n_f": 4, "steps": 3},
+    "ebm-multigrid": {"n_f": (4,), "steps": (3,)},
     "vae": {"latent": 6, "width": 4},
     "dcgan": {"latent": 6, "width": 4},
 }

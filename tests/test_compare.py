@@ -127,7 +127,7 @@ def test_curves_of_a_chain(finished):
         *("MSE by decodes", "gradient norm by step", "energy by step"),
         *("gradient norm over a long run", "energy over a long run"),
         *("displacement by layer", "cosine by layer", "noise share by layer"),
-        *("KID by Langevin steps", "FD by chain length"),
+        *("KID by Langevin steps", "FD by Langevin steps"),
     }
     decodes = curves["MSE by decodes"]
     assert (decodes["x"], decodes["mark"]) == ([1, 2, 3], 3)

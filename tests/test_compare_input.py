@@ -16,7 +16,7 @@ from tests.commands import OWN_MODEL, SMOKE, refused
     ("arguments", "words"),
     [
         (["--datasets", "cifar"], ["'cifar'", "cifar10", "folder:PATH"]),
-        (["--models", "gan"], ["'gan'", "ebm, ebm-residual, vae, dcgan", "package.module:factory"]),
+        (["--models", "gan"], ["'gan'", "ebm, ebm-residual, ebm-multigrid, vae, dcgan", "package.module:factory"]),
         (["--models", "no.such.module:f"], ["no.such.module:f", "cannot be imported"]),
         (["--models", "bench.contract.model:Nothing"], ["'Nothing'"]),
         (["--models", "bench.contract.config:require"], ["not a factory"]),

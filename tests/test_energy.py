@@ -7,12 +7,12 @@ import torch
 
 from bench.contract.model import count_parameters
 from bench.contract.seeds import seeded
-from ebm.energy import ACTIVATIONS, ENERGY_NETS, SIDES, padded_side, plain_net, residual_net
+from ebm.energy import ACTIVATIONS, COARSE_SIDES, ENERGY_NETS, SIDES, padded_side, plain_net, residual_net
 from tests.builders import energy_net, images, short_run
 
 
 @pytest.mark.parametrize("kind", sorted(ENERGY_NETS))
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", COARSE_SIDES + SIDES)
 def test_one_energy_an_image_at_every_side(kind, side):
     net = energy_net(kind, 3, side, 2)
     x = images(3, (3, side, side))
@@ -49,6 +49,24 @@ def test_28_is_padded_with_zeros_to_32():
     x = images(2, (1, 28, 28))
     assert padded_side(28) == 32
     torch.testing.assert_close(small(x), large(torch.nn.functional.pad(x, (2, 2, 2, 2))))
+
+
+def test_14_is_padded_like_28_and_7_on_two_sides():
+    """7 grows to 8 by a 4x4 kernel: with zeros in its first row and column it is 3x3 on a border of zeros below."""
+    x, small, large = images(2, (1, 14, 14)), energy_net("plain", 1, 14), energy_net("plain", 1, 16)
+    large.load_state_dict(small.state_dict())
+    torch.testing.assert_close(small(x), large(torch.nn.functional.pad(x, (1, 1, 1, 1))))
+
+    x, small, large = images(2, (1, 7, 7)), energy_net("plain", 1, 7), energy_net("plain", 1, 8)
+    weights = large.state_dict()
+    weights["features.0.weight"] = torch.nn.functional.pad(weights["features.0.weight"], (1, 0, 1, 0))
+    small.load_state_dict(weights)
+    torch.testing.assert_close(small(x), large(torch.nn.functional.pad(x, (0, 1, 0, 1))))
+
+
+def test_side_4_is_one_convolution_and_the_head():
+    expected = (9 * 5 + 5) + 16 * 5 + 1
+    assert [count_parameters(energy_net(kind, 1, 4, 5)) for kind in ENERGY_NETS] == [expected] * 2
 
 
 @pytest.mark.parametrize("kind", sorted(ENERGY_NETS))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.contract.seeds import seeded
-from ebm.energy import ACTIVATIONS, ENERGY_NETS, SIDES, pooled_kernel
+from ebm.energy import ACTIVATIONS, COARSE_SIDES, ENERGY_NETS, SIDES, pooled_kernel
 from ebm.engine import graphs
 from ebm.engine.convolution import (
     LARGE_WEIGHTS,
@@ -52,7 +52,7 @@ def assert_same_chain(net, x, settings):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", COARSE_SIDES + SIDES)
 @pytest.mark.parametrize("kind", sorted(ENERGY_NETS))
 def test_chain_equals_its_specification(kind, side, device):
     for channels, n, steps in ((1, 5, 1), (3, 2, 4)):

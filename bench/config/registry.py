@@ -11,6 +11,7 @@ from bench.errors import UserError
 MODELS = {
     "ebm": "ebm.training:ShortRunTrainer",
     "ebm-residual": "ebm.training:ResidualShortRunTrainer",
+    "ebm-multigrid": "ebm.multigrid_training:MultigridTrainer",
     "vae": "baselines.vae:VAETrainer",
     "dcgan": "baselines.dcgan:DCGANTrainer",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -16,7 +17,7 @@ class ModelConfig:
         require(self, "updates", self.updates >= 1, "at least 1")
         require(self, "batch_size", self.batch_size >= 2, "at least 2")
 
-    def steadier(self) -> dict[str, float]:
+    def steadier(self) -> Mapping[str, float | tuple[float, ...]]:
         """Settings that diverge less easily than these, by name: advice to the user of a run that did."""
         return {}
 

@@ -33,7 +33,8 @@ class GenerativeModel(nn.Module):
     """
 
     image_shape: tuple[int, int, int]  # C, H, W
-    evaluations_per_sample: int = 1  # network evaluations that one sample costs: 1 for a decoder
+    # network evaluations that one sample costs: 1 for a decoder; those of nets of any size count alike
+    evaluations_per_sample: int = 1
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
     step_name: str = "network evaluation"  # what a sampler makes so many of for one sample
     ood_score_name: str = ""  # what `ood_score` returns: "energy"
@@ -93,7 +94,7 @@ class GenerativeModel(nn.Module):
         return None
 
     def at_compute(self, factor: float) -> GenerativeModel | None:
-        """The same weights with `factor` times the network evaluations a sample, rounded and at least 1."""
+        """The same weights with `factor` times the network evaluations a sample, rounded, at least 1 of every net."""
         return None
 
     def diagnose(

@@ -57,5 +57,9 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
 
 def remedy(cell: Cell) -> str:
     """What to try with a model that diverged, for its message; nothing where its configuration knows nothing."""
-    settings = " ".join(f"{cell.model}.{name}={value:g}" for name, value in cell.config.steadier().items())
+
+    def shown(value: float | tuple[float, ...]) -> str:
+        return f"[{','.join(map(shown, value))}]" if isinstance(value, tuple) else f"{value:g}"
+
+    settings = " ".join(f"{cell.model}.{name}={shown(value)}" for name, value in cell.config.steadier().items())
     return f"; try --set {settings} with another --out" if settings else ""
