@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
 from bench.contract.priors import draw_uniform
 from bench.contract.seeds import seeded_init
@@ -130,7 +131,7 @@ class ShortRunTrainer:
         self.optimizer.step()
         self.updates += 1
         if config.ema:
-            self._average()
+            average(self.model, self.learner, config.ema, self.updates)
 
         told_apart = (energies[:n, None] < energies[None, n:]).float().mean()  # AUROC
         scalars = {
@@ -150,13 +151,6 @@ class ShortRunTrainer:
         self.apart = self.apart + 1 if told_apart == 1.0 else 0
         if self.config.lost_after and self.apart >= self.config.lost_after:
             raise DivergedError(f"the chains have lost the data: told apart without error for {self.apart} updates")
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # a young average would remember the first weights too long: the decay grows to its value
-        decay = min(self.config.ema, self.updates / (self.updates + 10))
-        for mean, now in zip(self.model.parameters(), self.learner.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         averaged = {"averaged": self.model.state_dict()} if self.config.ema else {}

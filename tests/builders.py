@@ -15,6 +15,7 @@ TINY = {  # model label -> settings that train in milliseconds
     "ebm-residual": {"n_f": 4, "steps": 3},
     "vae": {"latent": 6, "width": 4},
     "dcgan": {"latent": 6, "width": 4},
+    "flow": {"width": 4, "evaluations": 4},
 }
 
 

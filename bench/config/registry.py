@@ -13,6 +13,7 @@ MODELS = {
     "ebm-residual": "ebm.training:ResidualShortRunTrainer",
     "vae": "baselines.vae:VAETrainer",
     "dcgan": "baselines.dcgan:DCGANTrainer",
+    "flow": "baselines.flow:FlowTrainer",
 }
 
 

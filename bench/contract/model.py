@@ -34,6 +34,7 @@ class GenerativeModel(nn.Module):
     image_shape: tuple[int, int, int]  # C, H, W
     evaluations_per_sample: int = 1  # network evaluations that one sample costs: the chain's K, 1 for a decoder
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
+    paths_run_on: bool = True  # more compute takes a trajectory further; False: it takes finer steps to the same end
     unlikelihood_name: str = ""  # what `unlikelihood` returns: "energy"
 
     @property

@@ -89,7 +89,7 @@ def sweep(
         curve(
             f"{name} by chain length",
             "samples",
-            "Langevin steps",
+            "network evaluations a sample",
             f"{name}({real.extractor.label}), {n:,} images",
             list(scored),
             [_value(name, one, seed) for one in scored.values()],

@@ -18,7 +18,7 @@ _KNOWN = {
     ),
     "chain": (
         "From noise to image",
-        "Each row is one sample on its way through the chain; numbers are Langevin steps.",
+        "Each row is one sample on its way through the chain; numbers are network evaluations.",
     ),
     "long_chain": ("Long chains", "The same chains run on, far past the steps that they were trained for."),
     "interpolations": ("Interpolation between samples", "Each row walks from one sample to another."),

@@ -98,7 +98,7 @@ def nearest(section: Section, path: Path) -> list[Path]:
 
 def chain(section: Section, path: Path) -> list[Path]:
     """Each row one sample on its way from noise to image; nothing where no model of the section has a chain."""
-    return _chains(section, path, "chain", "from noise to image; numbers are Langevin steps")
+    return _chains(section, path, "chain", "from noise to image; numbers are network evaluations")
 
 
 def long_chain(section: Section, path: Path) -> list[Path]:
