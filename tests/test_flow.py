@@ -186,14 +186,14 @@ def test_flow_and_its_inverse_converge_to_the_gaussian_s(solver, odd):
 
 
 def test_noise_is_carried_to_the_data_s_mean_and_covariance():
-    field, n = GaussianField(), 20_000
-    made = end_of(flow(field, evaluations=200), latents(n)).flatten(1)
+    field, n = GaussianField(), 10_000
+    made = end_of(flow(field, "midpoint", 40), latents(n)).flatten(1)
     mean, covariance = field.mean.detach(), field.covariance.detach()
     deviations = covariance.diag().sqrt()
     assert ((made.mean(0) - mean).abs() < 5 * deviations / math.sqrt(n)).all()
     tolerance = 5 * math.sqrt(2 / n) * deviations[:, None] * deviations
     assert ((made.T.cov() - covariance).abs() < tolerance).all()
-    assert (covariance - covariance.diag().diag()).abs().max() > 3 * tolerance.max()  # there is something to get right
+    assert ((covariance - covariance.diag().diag()).abs() > 3 * tolerance).any()  # there is something to get right
 
 
 @pytest.mark.parametrize("evaluations", [4, 5])
