@@ -1,4 +1,4 @@
-"""The convolutional nets of both baselines: DCGAN's generator shape upwards, its discriminator shape downwards.
+"""The convolutional nets of VAE and DCGAN: DCGAN's generator shape upwards, its discriminator shape downwards.
 
 Radford et al. 2016, arXiv 1511.06434: strided (transposed) 4x4 convolutions, batch norm except where the image is,
 ReLU upwards, LeakyReLU(0.2) downwards. The widest layer, `width * 2^(doublings - 1)` channels, is the coarsest.
@@ -13,10 +13,15 @@ from torch import nn
 SIDES = (8, 16, 28, 32, 64, 128)
 
 
-def plan(side: int, width: int) -> tuple[int, list[int]]:
-    """The coarsest side (4; 7 for 28; 2 for 8, for depth's sake) and the channels from there on, finest last."""
+def check_side(side: int) -> None:
+    """Raise ValueError, naming the sides in `SIDES`, for any other."""
     if side not in SIDES:
         raise ValueError(f"image side {side} is not supported: choose an image size of {', '.join(map(str, SIDES))}")
+
+
+def plan(side: int, width: int) -> tuple[int, list[int]]:
+    """The coarsest side (4; 7 for 28; 2 for 8, for depth's sake) and the channels from there on, finest last."""
+    check_side(side)
     base = {28: 7, 8: 2}.get(side, 4)
     doublings = (side // base).bit_length() - 1
     return base, [width << level for level in reversed(range(doublings))]

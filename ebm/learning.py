@@ -1,4 +1,4 @@
-"""The pieces of short-run learning that every trainer shares: its loss, its log, annealing and averaging.
+"""The pieces of short-run learning that every trainer shares: its loss, its log and annealing.
 
 Nijkamp et al. 2019, arXiv 1904.09770, algorithm 1: draw negatives by short-run chains from noise, then ascend
 mean f(data + sigma eps) - mean f(negatives), f = -E.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.errors import DivergedError
@@ -74,15 +74,6 @@ def annealed(first: float, last: float, update: int, updates: int, begin: float 
     start = begin * updates
     done = (update - start) / max(1.0, updates - start)
     return first + (last - first) * min(1.0, max(0.0, done))
-
-
-@torch.no_grad()
-def average(mean: nn.Module, now: nn.Module, decay: float, updates: int) -> None:
-    """Move the weights of `mean` towards those of `now`, which has made `updates`: an exponential moving average."""
-    # a young average would remember the first weights too long: the decay grows to its value
-    decay = min(decay, updates / (updates + 10))
-    for averaged, weight in zip(mean.parameters(), now.parameters(), strict=True):
-        averaged.lerp_(weight, 1 - decay)
 
 
 def updates_apart(before: int, told_apart: float, limit: int, chains: str = "the chains") -> int:

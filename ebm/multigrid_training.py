@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
 from bench.contract.seeds import seeded_init
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import COARSE_SIDES, ENERGY_NETS, SIDES, padded_side
 from ebm.langevin import ChainSettings
-from ebm.learning import Contrast, annealed, as_floats, average, descend, noisy, updates_apart
+from ebm.learning import Contrast, annealed, as_floats, descend, noisy, updates_apart
 from ebm.multigrid import MultigridEBM, reduced
 from ebm.short_run import ShortRunEBM
 

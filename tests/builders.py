@@ -19,6 +19,7 @@ TINY = {  # model label -> settings that train in milliseconds
     "ebm-multigrid": {"n_f": (4,), "steps": (3,)},
     "vae": {"latent": 6, "width": 4},
     "dcgan": {"latent": 6, "width": 4},
+    "flow": {"width": 4, "evaluations": 4},
 }
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from bench.contract.averaging import average
 from bench.contract.seeds import seeded
 from bench.errors import DivergedError
-from ebm.learning import Contrast, annealed, as_floats, average, descend, noisy, updates_apart
+from ebm.learning import Contrast, annealed, as_floats, descend, noisy, updates_apart
 from tests.builders import energy_net, images
 
 

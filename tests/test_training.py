@@ -67,7 +67,7 @@ class StopError(Exception):
     """The fault that the test injects."""
 
 
-@pytest.mark.parametrize("name", ["ebm", "vae", "dcgan"])
+@pytest.mark.parametrize("name", ["ebm", "vae", "dcgan", "flow"])
 def test_a_continued_run_equals_one_never_interrupted(name, tmp_path):
     whole = trainer(name, updates=9)
     expected = run(whole, tmp_path / "whole")

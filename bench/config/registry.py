@@ -14,6 +14,7 @@ MODELS = {
     "ebm-multigrid": "ebm.multigrid_training:MultigridTrainer",
     "vae": "baselines.vae:VAETrainer",
     "dcgan": "baselines.dcgan:DCGANTrainer",
+    "flow": "baselines.flow:FlowTrainer",
 }
 
 

@@ -37,6 +37,7 @@ class GenerativeModel(nn.Module):
     evaluations_per_sample: int = 1
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
     step_name: str = "network evaluation"  # what a sampler makes so many of for one sample
+    paths_run_on: bool = True  # more compute takes a trajectory further; False: it takes finer steps to the same end
     ood_score_name: str = ""  # what `ood_score` returns: "energy"
 
     @property

@@ -87,7 +87,10 @@ def long_chain(model: GenerativeModel, seed: int) -> dict[str, Picture]:
     """The chains of `chain` run on: noise, then after K, 10 K and 100 K steps; what non-convergent looks like.
 
     A chain that leaves the finite numbers on the way is shown as far as 10 K; one that does so before, not at all.
+    Nothing for a model whose paths do not run on.
     """
+    if not model.paths_run_on:
+        return {}
     for factor in FAR:
         longer = model.at_compute(factor)
         if longer is None:
