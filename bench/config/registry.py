@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from typing import Any
 
+from bench.contract import plugins
 from bench.errors import UserError
 
 MODELS = {
@@ -23,16 +23,7 @@ def label(name: str) -> str:
 
 def factory(name: str) -> Any:
     """The factory (`bench/contract/model.py`) of a registered name or `package.module:factory`; UserError otherwise."""
-    target = MODELS.get(name, name)
-    module_name, colon, attribute = target.partition(":")
-    if not (module_name and colon and attribute):
-        raise UserError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}, or give package.module:factory")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise UserError(f"model {name!r} cannot be imported ({error}): check the path and PYTHONPATH") from None
-    except AttributeError:
-        raise UserError(f"model {name!r}: the module {module_name} has no {attribute!r}: check the name") from None
+    found = plugins.load(name, "model", MODELS, form="package.module:factory")
     if not callable(found) or not hasattr(found, "Config"):
         raise UserError(
             f"model {name!r} is not a factory: it must be callable and have a Config dataclass (docs/models.md)"
