@@ -73,25 +73,20 @@ def test_paper_scale_has_the_papers_points():
 @pytest.mark.parametrize("name", plans.scale_names())
 def test_every_scale_can_be_planned(name, tmp_path):
     from bench.grid import grid
+    from bench.setup import Setup
 
     plan = plans.load(name)
     for run in plan.runs():
         request = grid.Request(
+            setup=Setup(),
             profile=plan.profile,
             overrides=run.overrides,
             datasets=run.datasets,
             models=run.models,
             seeds=run.seeds,
             evaluation_seeds=(0,),
-            features="auto",
-            inception_weights=None,
-            cache=None,
             out=tmp_path / run.folder,
-            data_root=tmp_path,
-            device="cpu",
-            threads=1,
             command="",
-            progress=False,
         )
         for cell in grid.plan(request):
             for key, value in run.overrides.get(cell.model, {}).items():

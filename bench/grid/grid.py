@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from bench import data as datasets
-from bench import features
 from bench.config import registry
 from bench.config.settings import Profile, Sections, build
 from bench.data import DataConfig, ImageData
@@ -19,11 +18,11 @@ from bench.evaluation import EvaluationConfig, Evaluator
 from bench.grid import space
 from bench.grid.cell import Cell, clean, new_trainer, run_cell, say
 from bench.grid.training import TrainingConfig
-from bench.machine import runtime
 from bench.results.layout import RECORD_NAME, cell_folder
 from bench.results.locks import cell_lock, released, taken
 from bench.results.record import Record, first_difference, read, read_all
 from bench.results.status import CellStatus, read_status, write_status
+from bench.setup import Setup
 
 WAIT = 2.0  # seconds between looks at cells that other processes work on
 SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
@@ -33,21 +32,15 @@ SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": Evalua
 class Request:
     """What the command line asked for."""
 
+    setup: Setup
     profile: Profile
     overrides: Sections
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     seeds: tuple[int, ...]  # of training
     evaluation_seeds: tuple[int, ...]
-    features: str
-    inception_weights: Path | None
-    cache: Path | None  # where features of real images are kept
     out: Path
-    data_root: Path
-    device: str
-    threads: int | None
     command: str
-    progress: bool
 
 
 def plan(request: Request) -> list[Cell]:
@@ -122,34 +115,19 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
 
     `evaluators` gets those that the cells need.
     """
-    runtime.configure(request.threads)
-    device = runtime.resolve_device(request.device)
+    setup = request.setup
+    setup.configure()
     cells = plan(request)
     space.refuse_unwritable(request.out)
-    extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
     records = read_all(request.out)
-    _refuse_conflicts(cells, records, request.out, extractor.label)
+    _refuse_conflicts(cells, records, request.out, setup.extractor.label)
     kept = most = 0  # bytes on the disk
     for cell in cells:
         key = _key(cell, request)
         if key not in evaluators:
-            images = datasets.load(
-                cell.source,
-                request.data_root,
-                cell.data,
-                spare=max(0, cell.evaluation.samples - cell.data.held_out),
-                progress=request.progress,
-            )
-            for note in images.notes:
+            evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)
+            for note in evaluators[key].data.notes:
                 say(f"{cell.dataset}: {note}")
-            evaluators[key] = Evaluator(
-                images,
-                extractor,
-                cell.evaluation,
-                cache=request.cache,
-                data_root=request.data_root,
-                progress=request.progress,
-            )
         if cell.seed == request.seeds[0]:
             images = evaluators[key].data
             _refuse_other_images(records, request.out, images)
@@ -182,8 +160,7 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
 
 
 def _key(cell: Cell, request: Request) -> tuple[object, ...]:
-    weights = request.inception_weights
-    return cell.source, cell.data, cell.evaluation, request.features, weights, request.device, request.data_root
+    return cell.source, cell.data, cell.evaluation, request.setup
 
 
 def _run_all(cells: list[Cell], evaluators: Evaluators, request: Request) -> list[str]:
@@ -221,11 +198,11 @@ def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     return run_cell(
         cell,
         evaluator,
-        device=runtime.resolve_device(request.device),
+        device=request.setup.device,
         profile=request.profile.name,
         command=request.command,
         title=title,
-        progress=request.progress,
+        progress=request.setup.progress,
     )
 
 
