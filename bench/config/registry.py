@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from bench.contract import plugins
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 MODELS = {
     "ebm": "ebm.training:ShortRunTrainer",
@@ -29,3 +30,11 @@ def factory(name: str) -> Any:
             f"model {name!r} is not a factory: it must be callable and have a Config dataclass (docs/models.md)"
         )
     return found
+
+
+def smoke(factory: Any) -> dict[str, Any]:
+    """The settings with which a factory's model trains in seconds (`ModelConfig.smoke`); none where it states none."""
+    found = getattr(factory.Config, "smoke", {})
+    if not isinstance(found, Mapping):
+        raise UserError(f"{factory.Config.__qualname__}.smoke is {one_line(repr(found))}: make it a dict of settings")
+    return dict(found)

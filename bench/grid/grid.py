@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,9 +56,7 @@ def plan(request: Request) -> list[Cell]:
             section: build(kind, _values(request, dataset, section), section) for section, kind in SECTIONS.items()
         }
         configs = {
-            name: build(
-                factory.Config, _values(request, dataset, models[name], getattr(factory, "inherits", None)), label
-            )
+            name: build(factory.Config, _values(request, dataset, label, factory), label)
             for (name, label), factory in zip(models.items(), factories.values(), strict=True)
         }
         cells += [
@@ -79,10 +78,14 @@ def plan(request: Request) -> list[Cell]:
     return cells
 
 
-def _values(request: Request, dataset: str, section: str, inherits: str | None = None) -> dict[str, object]:
-    """The settings of a section: the profile's, then the overrides; a model's may start from another model's."""
-    values: dict[str, object] = {}
-    for name in filter(None, (inherits, section)):
+def _values(request: Request, dataset: str, section: str, factory: Any = None) -> dict[str, object]:
+    """The settings of a section: the profile's, then the overrides.
+
+    Those of a model, made by `factory`, may start from its smoke settings and from another model's.
+    """
+    small = request.profile.small_models and factory is not None
+    values: dict[str, object] = registry.smoke(factory) if small else {}
+    for name in filter(None, (getattr(factory, "inherits", None), section)):
         values |= request.profile.settings(dataset, name) | request.overrides.get(name, {})
     return values
 
