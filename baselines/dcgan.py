@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ class DCGANConfig(ModelConfig):
     lr: float = 2e-4
     beta1: float = 0.5
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class FlowConfig(ModelConfig):
     evaluations: int = 20  # of the network, a sample; two for each step of heun or midpoint
     reconstruct: str = "inversion"  # by the suite's budget of decodes; or backward, along the flow from image to noise
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
+
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "width": 4, "evaluations": 4}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class VAEConfig(ModelConfig):
     variance: float = 0.0  # of the Gaussian likelihood of a pixel; 0: the best one for each batch, its squared error
     lr: float = 1e-3
     beta1: float = 0.9
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """Train, evaluate and compare generative models: `python -m bench.compare --datasets cifar10 celeba`.
 
-Only the standard library and the tables of names are imported before the arguments are known to be good.
+Only the standard library and the tables of names are imported before the arguments are known to be good: the imports
+inside functions here are those that bring torch or matplotlib.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
-from bench.config.registry import MODELS
-from bench.config.settings import load_profile, parse_overrides, profile_names
+from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome, overrides
+from bench.config.registry import MODELS, label
+from bench.config.settings import load_profile, profile_names
 from bench.errors import UserError
 
 SECTIONS = ("data", "training", "evaluation")
@@ -26,7 +27,10 @@ def parser() -> argparse.ArgumentParser:
         "Finished cells are not run again: the same command continues an interrupted run.",
     )
     p.add_argument(
-        "--datasets", nargs="+", metavar="NAME", help="registered names or folder:PATH (default: the profile's)"
+        "--datasets",
+        nargs="+",
+        metavar="NAME",
+        help="registered names, folder:PATH or package.module:SOURCE (default: the profile's)",
     )
     p.add_argument(
         "--models",
@@ -65,9 +69,8 @@ def listing(root: Path) -> str:
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Exit status: 0 when every cell finished, 1 when one diverged or ran out of memory."""
-    root = data_root(arguments)
     if arguments.list:
-        print(listing(root))
+        print(listing(data_root(arguments)))
         return 0
     profile = load_profile(arguments.profile)
     seeds = profile.seeds if arguments.seeds is None else tuple(arguments.seeds)
@@ -78,34 +81,25 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
     models = tuple(arguments.models or profile.models)
-    from bench import report  # here, so that --help and bad arguments are answered at once
-    from bench.config import registry
-    from bench.features.cache import cache_folder
-    from bench.grid import grid
-
-    overrides = parse_overrides(arguments.set, [*SECTIONS, *(registry.label(m) for m in (*MODELS, *models))])
-    if arguments.image_size is not None:
-        overrides.setdefault("data", {})["image_size"] = arguments.image_size
+    changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
-    statuses = grid.run(
-        grid.Request(
-            profile=profile,
-            overrides=overrides,
-            datasets=tuple(arguments.datasets or profile.datasets),
-            models=models,
-            seeds=seeds,
-            evaluation_seeds=evaluation_seeds,
-            features=arguments.features or profile.features,
-            inception_weights=arguments.inception_weights,
-            cache=None if arguments.no_cache else cache_folder(),
-            out=out,
-            data_root=root,
-            device=arguments.device,
-            threads=arguments.threads,
-            command=shlex.join(["python", "-m", "bench.compare", *argv]),
-            progress=not arguments.quiet,
-        )
+
+    from bench import report
+    from bench.grid import grid
+    from bench.scoring.setup import Setup
+
+    request = grid.Request(
+        setup=Setup.of(arguments, profile.features),
+        profile=profile,
+        overrides=changed,
+        datasets=tuple(arguments.datasets or profile.datasets),
+        models=models,
+        seeds=seeds,
+        evaluation_seeds=evaluation_seeds,
+        out=out,
+        command=shlex.join(["python", "-m", "bench.compare", *argv]),
     )
+    statuses = grid.run(request)
     report.build(out)
     print((out / "table.md").read_text(encoding="utf-8"))
     print(f"tables, plots and records: {out}")

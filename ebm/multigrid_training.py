@@ -6,8 +6,9 @@ Nothing flows from a fine level into a coarse one: a level's negatives depend on
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class MultigridConfig(ModelConfig):
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
     lost_after: int = 200  # as for `ebm`, at any one level
     precision: str = "float32"  # of the chains' convolutions: float32, tf32 (NVIDIA GPUs) or bf16
+
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "n_f": (4,), "steps": (3,)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

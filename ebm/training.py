@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class ShortRunConfig(ModelConfig):
         200  # updates in a row with data and chain ends told apart without error that end the run; 0: none do
     )
     precision: str = "float32"  # of the chain's convolutions: float32, tf32 (NVIDIA GPUs) or bf16; learning is float32
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "n_f": 4, "steps": 3}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,9 +5,9 @@ python -m bench.compare --datasets digits --models ebm examples.ppca:PPCATrainer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from bench.contract.seeds import seeded_init
 class PPCAConfig(ModelConfig):
     latent: int = 16  # principal components
     lr: float = 1e-2
+
+    smoke: ClassVar[Mapping[str, Any]] = {"updates": 20, "latent": 4}  # settings that train in seconds
 
     def __post_init__(self) -> None:
         super().__post_init__()

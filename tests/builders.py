@@ -13,15 +13,6 @@ from ebm.energy import ENERGY_NETS, EnergyNet
 from ebm.langevin import ChainSettings
 from ebm.short_run import ShortRunEBM
 
-TINY = {  # model label -> settings that train in milliseconds
-    "ebm": {"n_f": 4, "steps": 3},
-    "ebm-residual": {"n_f": 4, "steps": 3},
-    "ebm-multigrid": {"n_f": (4,), "steps": (3,)},
-    "vae": {"latent": 6, "width": 4},
-    "dcgan": {"latent": 6, "width": 4},
-    "flow": {"width": 4, "evaluations": 4},
-}
-
 
 def energy_net(kind: str, channels: int, side: int, n_f: int = 4, activation: str = "leaky_relu", seed=0) -> EnergyNet:
     with seeded_init(seeded("net", seed)):
@@ -34,7 +25,7 @@ def short_run(energy: EnergyNet, image_shape, steps=4, noise_std=0.01, step_size
 
 def trainer(name: str, image_shape=(1, 8, 8), seed=0, **settings):
     factory = registry.factory(name)
-    config = factory.Config(**{"updates": 4, "batch_size": 8, **TINY[name], **settings})
+    config = factory.Config(**(registry.smoke(factory) | {"updates": 4, "batch_size": 8} | settings))
     return factory(config, image_shape, generator=seeded(seed, "weights"), device=torch.device("cpu"))
 
 

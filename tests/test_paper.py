@@ -127,10 +127,11 @@ def test_finished_cells_of_another_folder_are_copied(finished, scale, tmp_path, 
 def test_cells_with_other_settings_are_not_copied(finished, scale, tmp_path, monkeypatch, capsys):
     from bench.grid import reuse
     from bench.paper import run as cells
+    from bench.scoring.setup import Setup
 
-    arguments = paper.parser().parse_args(["--scale", str(scale), *QUIET])
     plan = plans.load(str(scale))
-    requests = [cells._request(arguments, plan, tmp_path, "", run) for run in plan.runs()]
+    setup = Setup.of(paper.parser().parse_args(["--scale", str(scale), *QUIET]), plan.profile.features)
+    requests = [cells.request(setup, plan, tmp_path, "", run) for run in plan.runs()]
     (record,) = read_all(finished / "main")
     assert reuse.copy(requests[1], [record]) == 0  # K = 3 is asked for
     assert "not reused" in capsys.readouterr().err

@@ -74,25 +74,20 @@ def test_paper_scale_has_the_papers_points():
 def test_every_scale_can_be_planned(name, tmp_path):
     from bench.grid.request import Request
     from bench.grid.request import plan as cells_of
+    from bench.scoring.setup import Setup
 
     plan = plans.load(name)
     for run in plan.runs():
         request = Request(
+            setup=Setup(),
             profile=plan.profile,
             overrides=run.overrides,
             datasets=run.datasets,
             models=run.models,
             seeds=run.seeds,
             evaluation_seeds=(0,),
-            features="auto",
-            inception_weights=None,
-            cache=None,
             out=tmp_path / run.folder,
-            data_root=tmp_path,
-            device="cpu",
-            threads=1,
             command="",
-            progress=False,
         )
         for cell in cells_of(request):
             for key, value in run.overrides.get(cell.model, {}).items():

@@ -9,7 +9,9 @@ import pytest
 from bench.config import registry
 from bench.config.settings import build, load_profile, parse_overrides, profile_names
 from bench.errors import UserError
-from bench.grid.request import SECTIONS
+from bench.grid.request import SECTIONS, Request, plan
+from bench.scoring.setup import Setup
+from tests.builders import trainer
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,16 @@ def test_a_profile_file_is_read(tmp_path):
     assert (profile.name, profile.seeds, profile.evaluation_seeds) == ("mine", (0,), (0,))
     assert profile.settings("digits", "ebm") == {"steps": 4}
     assert profile.settings("svhn", "ebm") == {"steps": 3}
+    assert profile.small_models is False
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_profile_can_ask_for_small_models(tmp_path, value):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + f"small_models = {str(value).lower()}\n[ebm]\nsteps = 3\n")
+    profile = load_profile(str(path))
+    assert profile.small_models is value
+    assert set(profile.sections) == {"ebm"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +130,9 @@ def test_a_profile_file_is_read(tmp_path):
         (GOOD.replace('"auto"', "1"), "'features' is missing or not a string"),
         (GOOD + "evaluation_seeds = [0.5]", "'evaluation_seeds' is not a list of one or more seeds"),
         (GOOD + "evaluation_seeds = []", "'evaluation_seeds' is not a list of one or more seeds"),
+        (GOOD + "small_models = 1", "'small_models' is neither true nor false"),
+        (GOOD + "small_models = 'true'", "'small_models' is neither true nor false"),
+        (GOOD + "[small_models]\nebm = true", "'small_models' is neither true nor false"),
         (GOOD + "ebm = 3", "'ebm' is not a section of settings"),
         (GOOD + "on = 3", "'on' is not a section of settings"),
         (GOOD + "[on]\ndigits = 3", "'on.digits' is not a section of settings"),
@@ -155,3 +170,79 @@ def test_settings_of_a_data_set_come_last():
     profile = load_profile("paper")
     assert profile.settings("cifar10", "ebm")["n_f"] == 128
     assert profile.settings("celeba", "ebm")["n_f"] == 64
+
+
+# Smoke settings, which a model's configuration states itself
+
+
+@dataclass(frozen=True)
+class Small:
+    updates: int = 1000
+    batch_size: int = 64
+    width: int = 100
+    smoke = {"updates": 7, "batch_size": 8}  # noqa: RUF012 - a user's own, without the contract's base
+
+
+class Own:
+    Config = Small
+
+    def __init__(self, *given, **named):
+        pass
+
+
+def planned(tmp_path, model: str, profile: str, **overrides):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + profile)
+    request = Request(
+        setup=Setup(),
+        profile=load_profile(str(path)),
+        overrides={registry.label(model): overrides},
+        datasets=("digits",),
+        models=(model,),
+        seeds=(0,),
+        evaluation_seeds=(0,),
+        out=tmp_path,
+        command="",
+    )
+    (cell,) = plan(request)
+    return cell.config
+
+
+OWN = f"{__name__}:Own"
+
+
+def test_a_model_starts_from_its_smoke_settings_where_the_profile_says_so(tmp_path):
+    assert planned(tmp_path, OWN, "") == planned(tmp_path, OWN, "small_models = false") == Small()
+    assert planned(tmp_path, OWN, "small_models = true") == Small(updates=7, batch_size=8)
+    assert planned(tmp_path, "vae", "small_models = true") == trainer("vae", updates=10, batch_size=16).config
+
+
+def test_sections_and_overrides_come_after_smoke_settings(tmp_path):
+    profile = "small_models = true\n[ebm]\nsteps = 9\n[on.digits.ebm]\nbatch_size = 4\n"
+    smoke = registry.smoke(registry.factory("ebm"))
+    config = planned(tmp_path, "ebm", profile, n_f=5)
+    assert (config.steps, config.batch_size, config.n_f, config.updates) == (9, 4, 5, smoke["updates"])
+    inheriting = planned(tmp_path, "ebm-residual", profile, n_f=5)
+    assert (inheriting.steps, inheriting.batch_size, inheriting.n_f, inheriting.net) == (9, 4, 5, "residual")
+
+
+@pytest.mark.parametrize("model", sorted(registry.MODELS))
+def test_every_registered_model_states_smoke_settings(model):
+    factory = registry.factory(model)
+    config = build(factory.Config, registry.smoke(factory), model)
+    assert config != factory.Config()
+    assert config.updates <= 20
+
+
+def test_smoke_settings_that_are_none_are_one_line(monkeypatch):
+    monkeypatch.setattr(Small, "smoke", 3)
+    with pytest.raises(UserError, match=r"^Small\.smoke is 3: make it a dict of settings$"):
+        registry.smoke(Own)
+    monkeypatch.delattr(Small, "smoke")
+    assert registry.smoke(Own) == {}
+
+
+def test_a_smoke_setting_that_is_wrong_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Small, "smoke", {"widht": 3})
+    with pytest.raises(UserError, match=r"unknown setting Own\.widht: choose one of updates, batch_size, width"):
+        planned(tmp_path, OWN, "small_models = true")

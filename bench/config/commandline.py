@@ -6,9 +6,10 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bench.config.settings import Sections, parse_overrides
 from bench.errors import UserError
 from bench.machine import signals
 
@@ -49,6 +50,14 @@ def add_settings(p: argparse.ArgumentParser, example: str) -> None:
 def data_root(arguments: argparse.Namespace) -> Path:
     """Where data sets lie."""
     return arguments.data_root or Path(os.environ.get(DATA_ROOT) or "data")
+
+
+def overrides(arguments: argparse.Namespace, sections: Iterable[str]) -> Sections:
+    """The settings of --set and --image-size, by section; UserError for a text or a section that is not good."""
+    found = parse_overrides(arguments.set, sections)
+    if arguments.image_size is not None:
+        found.setdefault("data", {})["image_size"] = arguments.image_size
+    return found
 
 
 def check_seeds(option: str, seeds: Sequence[int]) -> None:

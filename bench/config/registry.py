@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import UserError
+from bench.contract import plugins
+from bench.errors import UserError, one_line
 
 MODELS = {
     "ebm": "ebm.training:ShortRunTrainer",
@@ -25,18 +26,17 @@ def label(name: str) -> str:
 
 def factory(name: str) -> Any:
     """The factory (`bench/contract/model.py`) of a registered name or `package.module:factory`; UserError otherwise."""
-    target = MODELS.get(name, name)
-    module_name, colon, attribute = target.partition(":")
-    if not (module_name and colon and attribute):
-        raise UserError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}, or give package.module:factory")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise UserError(f"model {name!r} cannot be imported ({error}): check the path and PYTHONPATH") from None
-    except AttributeError:
-        raise UserError(f"model {name!r}: the module {module_name} has no {attribute!r}: check the name") from None
+    found = plugins.load(name, "model", MODELS, form="package.module:factory")
     if not callable(found) or not hasattr(found, "Config"):
         raise UserError(
             f"model {name!r} is not a factory: it must be callable and have a Config dataclass (docs/models.md)"
         )
     return found
+
+
+def smoke(factory: Any) -> dict[str, Any]:
+    """The settings with which a factory's model trains in seconds (`ModelConfig.smoke`); none where it states none."""
+    found = getattr(factory.Config, "smoke", {})
+    if not isinstance(found, Mapping):
+        raise UserError(f"{factory.Config.__qualname__}.smoke is {one_line(repr(found))}: make it a dict of settings")
+    return dict(found)

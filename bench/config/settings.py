@@ -14,6 +14,7 @@ from bench.storage.files import TooLargeError, read_bounded
 PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
 EVALUATION_SEEDS = "evaluation_seeds"  # as `seeds`, but may be left out
+SMALL_MODELS = "small_models"  # true or false; may be left out
 LARGEST = 2**20  # bytes of a profile
 LONGEST = 80  # letters of a value in a message
 LARGEST_NUMBER = 2**63 - 1  # of whole numbers, either sign: what every library takes
@@ -35,6 +36,7 @@ class Profile:
     sections: Sections
     per_dataset: dict[str, Sections]
     evaluation_seeds: tuple[int, ...] = (0,)
+    small_models: bool = False  # whether models start from their own smoke settings, which its sections override
 
     def settings(self, dataset: str, section: str) -> dict[str, Any]:
         """The settings of one section for one data set."""
@@ -78,6 +80,9 @@ def parse_profile(content: bytes, path: Path) -> Profile:
     evaluation_seeds = table.pop(EVALUATION_SEEDS, [0])
     if not _is(evaluation_seeds, list[int]) or not evaluation_seeds:
         raise UserError(f"profile {path}: {EVALUATION_SEEDS!r} is not a list of one or more seeds")
+    small_models = table.pop(SMALL_MODELS, False)
+    if not _is(small_models, bool):
+        raise UserError(f"profile {path}: {SMALL_MODELS!r} is neither true nor false")
     per_dataset = table.pop(PER_DATASET, {})
     _require_table(per_dataset, path, PER_DATASET)
     for place, sections in [("", table), *((f"{PER_DATASET}.{name}", part) for name, part in per_dataset.items())]:
@@ -89,12 +94,13 @@ def parse_profile(content: bytes, path: Path) -> Profile:
         sections=table,
         per_dataset=per_dataset,
         evaluation_seeds=tuple(evaluation_seeds),
+        small_models=small_models,
         **header,
     )
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether the value is a str, or a list of strings or of whole numbers, none of them a bool."""
+    """Whether the value is of exactly that type, or a list of such values: true is no whole number."""
     if get_origin(kind) is list:
         inner = get_args(kind)[0]
         return isinstance(value, list) and all(type(one) is inner for one in value)

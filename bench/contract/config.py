@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class ModelConfig:
 
     updates: int = 1000  # training updates
     batch_size: int = 64  # images per update
+    smoke: ClassVar[Mapping[str, Any]] = {}  # settings that train in seconds, for tests; its scores mean nothing
 
     def __post_init__(self) -> None:
         require(self, "updates", self.updates >= 1, "at least 1")

@@ -1,7 +1,7 @@
 """Data sets: one call gives the images of a named set, split by seed, as uint8 in memory.
 
-    images = load("digits", Path("data"))               # or "folder:photos/cats"
-    images.train, images.held_out                       # uint8 (N, C, H, W); bench.images.from_uint8 gives [-1, 1]
+    images = load("digits", Path("data"))   # or "folder:photos/cats", or "my.module:SOURCE"
+    images.train, images.held_out           # uint8 (N, C, H, W); from_uint8 of bench.contract.images gives [-1, 1]
 
 The protocol (Nijkamp et al. 2019, section 5): 40,000 training images at most and 1,000 held-out ones. The pool is the
 official training part of a set, or every image of a folder. Only the images that the split chooses are decoded.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import os
 import re
 from dataclasses import dataclass
@@ -21,12 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.contract import plugins
 from bench.contract.config import require
 from bench.contract.seeds import seeded
 from bench.data.source import Source
 from bench.errors import UserError
 
-# name -> "module:Source"; a new data set is one file and one line here. ":PATH" marks a set that takes a path.
+# name -> "module:SOURCE"; a new data set is one file and one line here, or `package.module:SOURCE` where a name is
+# asked for. ":PATH" marks a set that takes a path.
 DATASETS: dict[str, str] = {
     "digits": "bench.data.digits:SOURCE",
     "fashion-mnist": "bench.data.published:FASHION_MNIST",
@@ -92,14 +93,17 @@ class ImageData:
 
 
 def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0, progress: bool = True) -> ImageData:
-    """The images that `spec` names ("digits", "folder:PATH"), looked for under `root`; PATH is the user's own.
+    """The images that `spec` names ("digits", "folder:PATH", "package.module:SOURCE"), looked for under `root`.
+
+    PATH is the user's own, and so is a module: its `SOURCE` is a `bench.data.source.Source`.
 
     The result is a function of the files, `spec`, `config` and `spare`, the number of further images of the pool that
     are wanted, of which there may be fewer; the two parts do not depend on it. `progress` shows bars on stderr.
-    Raises UserError for an unknown name, files that are missing or unreadable, a side that the set has not, and fewer
-    than 12 images.
+    Raises UserError for an unknown name, files that are missing or unreadable, a side that the set has not, fewer
+    than 12 images, and a module of the user's own that cannot be imported or gives no images.
     """
-    source, argument = _source(spec)
+    name, argument = _parse(spec)
+    source = _source(name)
     if config.image_size and source.sides and config.image_size not in source.sides:
         sides = ", ".join(str(side) for side in source.sides)
         raise UserError(f"{spec} has no images of side {config.image_size}: --image-size can be {sides}, or 0")
@@ -109,7 +113,9 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
     pool = source.open(where, side, progress)
     train, held_out = split_sizes(len(pool), config, spec)
     order = torch.randperm(len(pool), generator=seeded("split", config.split_seed))
-    images, notes = pool.read(order[: held_out + train + spare].tolist())
+    chosen = order[: held_out + train + spare].tolist()
+    images, notes = pool.read(chosen)
+    _check(images, len(chosen), spec)
     if (train, held_out) != (config.max_train, config.held_out):
         shortfall = (
             f"{len(pool):,} images: {train:,} for training and {held_out:,} held out, "
@@ -130,24 +136,31 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
 def label(spec: str) -> str:
     """A name for `spec` that is safe in a path: "folder:data/cifar10-jpeg/train" is "cifar10-jpeg-train".
 
-    A folder called like a data set keeps the prefix ("folder-cifar10"), so that no table mistakes one for the other.
+    "my.module:SOURCE" is "my.module-SOURCE"; nothing is imported. What would be called like a data set of the table
+    keeps a prefix ("folder-cifar10"), so that no table mistakes one for the other.
     Raises UserError for an unknown data set.
     """
     name, argument = _parse(spec)
+    if name not in DATASETS:
+        return _safe(name, "module")
     if not argument:
         return name
     parts = Path(os.path.abspath(os.path.expanduser(argument))).parts[1:]
     start = len(parts) - 1
     while start > 0 and parts[start].lower() in GENERIC:
         start -= 1
-    text = re.sub(r"[^\w.-]+", "-", "-".join(parts[max(start, 0) :])).strip("-.")[-80:].lstrip("-.")
-    return f"folder-{text}" if text.lower() in DATASETS else text or "folder"
+    return _safe("-".join(parts[max(start, 0) :]), "folder")
+
+
+def _safe(text: str, kind: str) -> str:
+    text = re.sub(r"[^\w.-]+", "-", text).strip("-.")[-80:].lstrip("-.")
+    return f"{kind}-{text}" if text.lower() in DATASETS else text or kind
 
 
 def listing(root: Path) -> list[tuple[str, str]]:
     """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from"."""
     where = Path(root).expanduser().absolute()
-    return [(name, _import(target).status(where)) for name, target in DATASETS.items()]
+    return [(name, _source(name).status(where)) for name in DATASETS]
 
 
 def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tuple[int, int]:
@@ -168,19 +181,31 @@ def content_hash(*parts: Tensor) -> str:
 
 
 def _parse(spec: str) -> tuple[str, str]:
-    """The name in the table and the path, if the data set takes one."""
-    kind, colon, argument = spec.partition(":")
-    name = f"{kind}:PATH" if colon else kind
-    if name not in DATASETS or (colon and not argument.strip()):
-        raise UserError(f"unknown data set {spec!r}: choose from {', '.join(DATASETS)}")
-    return name, argument
+    """The name in the table or `package.module:SOURCE`, and the path if the data set takes one."""
+    kind, _, argument = spec.partition(":")
+    takes_path = f"{kind}:PATH" in DATASETS
+    if takes_path and argument.strip():
+        return f"{kind}:PATH", argument
+    if spec in DATASETS:
+        return spec, ""
+    if not takes_path and kind not in DATASETS and plugins.split(spec):
+        return spec, ""
+    raise UserError(f"unknown data set {spec!r}: choose from {', '.join(DATASETS)}, or give package.module:SOURCE")
 
 
-def _source(spec: str) -> tuple[Source, str]:
-    name, argument = _parse(spec)
-    return _import(DATASETS[name]), argument
+def _source(name: str) -> Source:
+    found = plugins.load(name, "data set", DATASETS, form="package.module:SOURCE")
+    if not isinstance(found, Source):
+        raise UserError(f"data set {name!r} is no bench.data.source.Source: name one, as docs/data.md says")
+    return found
 
 
-def _import(target: str) -> Source:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def _check(images: object, n: int, spec: str) -> None:
+    """UserError unless a pool, which may be a stranger's, gave what it was asked for."""
+    given = f"a {type(images).__name__}"
+    if isinstance(images, Tensor):
+        given = f"{images.dtype} {tuple(images.shape)}"
+        count, channels, *sides = images.shape if images.ndim == 4 else (0, 0)
+        if images.dtype == torch.uint8 and count == n and channels in (1, 3) and len(set(sides)) == 1:
+            return
+    raise UserError(f"{spec}: its pool gave {given}, not uint8 ({n}, 1 or 3, side, side): see docs/data.md")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.contract import plugins
 from bench.errors import UserError
 from bench.features.extraction import FeatureExtractor, extract
+from bench.features.weights import UnavailableError, inception_file
 
 # name -> "module:function"; function(device, weights: Path | None, layer: str = ..., side: int = ...), the last two
 # given only when they were asked for; it returns a FeatureExtractor
@@ -67,16 +67,13 @@ def resolve(choice: str, *, device: torch.device, inception_weights: Path | None
 
 
 def _build(name: str, device: torch.device, weights: Path | None, **asked: Any) -> FeatureExtractor:
-    module, function = EXTRACTORS[name].split(":")
-    return getattr(importlib.import_module(module), function)(device, weights, **asked)
+    return plugins.load(name, "feature extractor", EXTRACTORS)(device, weights, **asked)
 
 
 def _automatic(device: torch.device, inception_weights: Path | None) -> FeatureExtractor:
     if inception_weights is not None:
         extractor = _build("inception", device, inception_weights)
         return _announce(extractor, f"its weights were given ({inception_weights})")
-    from bench.features.weights import UnavailableError, inception_file
-
     try:
         path, where = inception_file()
     except UnavailableError as absent:
@@ -91,13 +88,15 @@ def _announce(extractor: FeatureExtractor, why: str) -> FeatureExtractor:
 
 def _custom(target: str, device: torch.device) -> FeatureExtractor:
     """The extractor of a user's own class, checked as far as two images can tell."""
-    factory = _imported(target)
+    factory = plugins.load(target, "feature extractor", EXTRACTORS, form="package.module:Class")
+    if not callable(factory):
+        raise UserError(f"feature extractor {target!r} is not a class or function: name one that is called (device)")
     try:
         extractor = factory(device)
     except UserError:
         raise
     except Exception as error:  # a stranger's code fails in any way
-        raise _refused(target, f"{target.partition(':')[2]}(device) failed ({_short(error)})") from error
+        raise _refused(target, f"{target.partition(':')[2]}(device) failed ({plugins.described(error)})") from error
     if isinstance(extractor, type) or not callable(extractor):
         raise _refused(target, "it lacks __call__(images)")
     missing = [f"{name} ({what})" for name, (_, what) in _PROTOCOL.items() if not hasattr(extractor, name)]
@@ -118,34 +117,11 @@ def _custom(target: str, device: torch.device) -> FeatureExtractor:
         try:
             extract(extractor, [torch.zeros(2, channels, 8, 8, dtype=torch.uint8)])
         except Exception as error:
-            raise _refused(target, f"it failed on uint8 images (2, {channels}, 8, 8) ({_short(error)})") from error
+            raise _refused(
+                target, f"it failed on uint8 images (2, {channels}, 8, 8) ({plugins.described(error)})"
+            ) from error
     return extractor
-
-
-def _imported(target: str) -> Callable[[torch.device], Any]:
-    module, _, attribute = target.partition(":")
-    if not module or not attribute.isidentifier():
-        raise UserError(f"feature extractor {target!r}: write it as package.module:Class")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise UserError(
-            f"feature extractor {target!r} cannot be imported ({_short(error)}): check the path and PYTHONPATH"
-        ) from error
-    except AttributeError as error:
-        raise UserError(
-            f"feature extractor {target!r}: the module {module} has no {attribute!r}: check the name"
-        ) from error
-    except Exception as error:  # a stranger's module fails in any way
-        raise UserError(f"feature extractor {target!r}: importing it failed ({_short(error)}): mend it") from error
-    if not callable(found):
-        raise UserError(f"feature extractor {target!r} is not a class or function: name one that is called (device)")
-    return found
 
 
 def _refused(target: str, what: str) -> UserError:
     return UserError(f"feature extractor {target!r} does not keep the protocol: {what}; see docs/extractors.md")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

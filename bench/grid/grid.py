@@ -9,17 +9,13 @@ import time
 
 import torch
 
-from bench import data as datasets
-from bench import features
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation import Evaluator
-from bench.features import FeatureExtractor
 from bench.grid import outcome, say, space
 from bench.grid.cell import Cell
 from bench.grid.request import Request, plan
 from bench.grid.run import run_cell
-from bench.machine import runtime
 from bench.results.cell_folder import read_all
 from bench.results.record import Record, first_difference
 from bench.results.status import CellStatus
@@ -40,18 +36,19 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
 
     `evaluators` gets those that the cells need.
     """
-    runtime.configure(request.threads)
-    device = runtime.resolve_device(request.device)
+    setup = request.setup
+    setup.configure()
     cells = plan(request)
     space.refuse_unwritable(request.out)
-    extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
     records = read_all(request.out)
-    _refuse_conflicts(cells, records, extractor.label)
+    _refuse_conflicts(cells, records, setup.extractor.label)
     kept = most = 0  # bytes on the disk
     for cell in cells:
         key = _key(cell, request)
         if key not in evaluators:
-            evaluators[key] = _evaluator(cell, request, extractor)
+            evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)
+            for note in evaluators[key].data.notes:
+                say(f"{cell.dataset}: {note}")
         if cell.seed == request.seeds[0]:
             images = evaluators[key].data
             _refuse_other_images(records, cell, images)
@@ -102,8 +99,8 @@ def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
         return status
     started = time.monotonic()
     cell.folder.sweep()
-    device = runtime.resolve_device(request.device)
-    found = run_cell(cell, evaluator, device=device, title=title, progress=request.progress)
+    device = request.setup.device
+    found = run_cell(cell, evaluator, device=device, title=title, progress=request.setup.progress)
     record = outcome.record_of(
         cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
     )
@@ -114,29 +111,7 @@ def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
 
 
 def _key(cell: Cell, request: Request) -> tuple[object, ...]:
-    weights = request.inception_weights
-    return cell.source, cell.data, cell.evaluation, request.features, weights, request.device, request.data_root
-
-
-def _evaluator(cell: Cell, request: Request, extractor: FeatureExtractor) -> Evaluator:
-    """The evaluator of the cell's images, with a line for each note on them."""
-    images = datasets.load(
-        cell.source,
-        request.data_root,
-        cell.data,
-        spare=max(0, cell.evaluation.samples - cell.data.held_out),
-        progress=request.progress,
-    )
-    for note in images.notes:
-        say(f"{cell.dataset}: {note}")
-    return Evaluator(
-        images,
-        extractor,
-        cell.evaluation,
-        cache=request.cache,
-        data_root=request.data_root,
-        progress=request.progress,
-    )
+    return cell.source, cell.data, cell.evaluation, request.setup
 
 
 def _refuse_conflicts(cells: list[Cell], records: list[Record], extractor: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import data as datasets
 from bench.config import registry
@@ -14,6 +15,7 @@ from bench.errors import UserError
 from bench.evaluation import EvaluationConfig
 from bench.grid.cell import Cell
 from bench.grid.training import TrainingConfig
+from bench.scoring.setup import Setup
 
 SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
 
@@ -22,21 +24,15 @@ SECTIONS = {"data": DataConfig, "training": TrainingConfig, "evaluation": Evalua
 class Request:
     """What the command line asked for."""
 
+    setup: Setup
     profile: Profile
     overrides: Sections
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     seeds: tuple[int, ...]  # of training
     evaluation_seeds: tuple[int, ...]
-    features: str
-    inception_weights: Path | None
-    cache: Path | None  # where features of real images are kept
     out: Path
-    data_root: Path
-    device: str
-    threads: int | None
     command: str
-    progress: bool
 
 
 def plan(request: Request) -> list[Cell]:
@@ -51,9 +47,7 @@ def plan(request: Request) -> list[Cell]:
             section: build(kind, _values(request, dataset, section), section) for section, kind in SECTIONS.items()
         }
         configs = {
-            name: build(
-                factory.Config, _values(request, dataset, models[name], getattr(factory, "inherits", None)), label
-            )
+            name: build(factory.Config, _values(request, dataset, label, factory), label)
             for (name, label), factory in zip(models.items(), factories.values(), strict=True)
         }
         cells += [
@@ -75,10 +69,14 @@ def plan(request: Request) -> list[Cell]:
     return cells
 
 
-def _values(request: Request, dataset: str, section: str, inherits: str | None = None) -> dict[str, object]:
-    """The settings of a section: the profile's, then the overrides; a model's may start from another model's."""
-    values: dict[str, object] = {}
-    for name in filter(None, (inherits, section)):
+def _values(request: Request, dataset: str, section: str, factory: Any = None) -> dict[str, object]:
+    """The settings of a section: the profile's, then the overrides.
+
+    Those of a model, made by `factory`, may start from its smoke settings and from another model's.
+    """
+    small = request.profile.small_models and factory is not None
+    values: dict[str, object] = registry.smoke(factory) if small else {}
+    for name in filter(None, (getattr(factory, "inherits", None), section)):
         values |= request.profile.settings(dataset, name) | request.overrides.get(name, {})
     return values
 

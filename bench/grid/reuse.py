@@ -7,8 +7,6 @@ from pathlib import Path
 
 import torch
 
-from bench import data as datasets
-from bench import features
 from bench.errors import UserError
 from bench.grid import say
 from bench.grid.cell import Cell
@@ -35,9 +33,7 @@ def copy(request: Request, sources: Sequence[Record]) -> int:
     candidates = [(cell, found) for cell in missing if (found := [one for one in sources if _named(cell, one)])]
     if not candidates:
         return 0
-    runtime.configure(request.threads)
-    device = runtime.resolve_device(request.device)
-    label = features.resolve(request.features, device=device, inception_weights=request.inception_weights).label
+    device, label = request.setup.configure(), request.setup.extractor.label
     hashes: dict[str, str] = {}
     copied = 0
     for cell, records in candidates:
@@ -73,4 +69,4 @@ def _difference(cell: Cell, record: Record, extractor: str, device: torch.device
 
 
 def _content_hash(cell: Cell, request: Request) -> str:
-    return datasets.load(cell.source, request.data_root, cell.data, progress=request.progress).content_hash
+    return request.setup.images(cell.source, cell.data).content_hash

@@ -1,6 +1,7 @@
 """The paper's tables and figures, run and rebuilt: `python -m bench.paper --scale quick`.
 
-Only the standard library and the scales are read before the arguments are known to be good.
+Only the standard library and the scales are read before the arguments are known to be good: the imports inside
+functions here are those that bring torch or matplotlib.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench.config.commandline import add_common, check_threads, outcome
 from bench.errors import UserError
 from bench.paper import plan as plans
+from bench.results.locks import reporting
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,11 +60,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             raise UserError(f"no results folder {out}: check --out, or run without --rebuild")
         plan = plans.stored(out) or plan
     else:
-        from bench.paper import run as cells  # here, so that --help, --rebuild and bad arguments need no torch
+        from bench.paper import run as cells
 
         statuses = cells.run(arguments, plan, out, shlex.join(["python", "-m", "bench.paper", *argv]))
     from bench.paper import build
-    from bench.results.locks import reporting
 
     with reporting(out):
         written = build.build(out, plan)

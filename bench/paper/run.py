@@ -6,49 +6,44 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import data_root
 from bench.errors import UserError
-from bench.features.cache import cache_folder
 from bench.grid import grid, reuse
 from bench.paper import plan as plans
 from bench.paper import toy
 from bench.paper.plan import TOY, Plan
 from bench.results.cell_folder import CellFolder
+from bench.scoring.setup import Setup
 
 
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
     """The status of every cell asked for, in order. Settings are checked before the first training."""
     _refuse_other_profile(out, plan)
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
-    requests = [_request(arguments, plan, out, command, one) for one in plan.runs(arguments.only)]
+    setup = Setup.of(arguments, plan.profile.features)
+    requests = [request(setup, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point
-    prepared = [(request, grid.prepare(request, evaluators)) for request in requests]
+    prepared = [(one, grid.prepare(one, evaluators)) for one in requests]
     plans.save(out, plan)
-    for request in requests:
-        reuse.copy(request, sources)
-    statuses = [status for request, cells in prepared for status in grid.complete(request, cells, evaluators)]
+    for one in requests:
+        reuse.copy(one, sources)
+    statuses = [status for one, cells in prepared for status in grid.complete(one, cells, evaluators)]
     if not arguments.only or TOY in arguments.only:
-        toy.run(out, updates=plan.toy_updates, progress=not arguments.quiet)
+        toy.run(out, updates=plan.toy_updates, progress=setup.progress)
     return statuses
 
 
-def _request(arguments: argparse.Namespace, plan: Plan, out: Path, command: str, one: plans.Run) -> grid.Request:
+def request(setup: Setup, plan: Plan, out: Path, command: str, one: plans.Run) -> grid.Request:
+    """One run of the plan, as the grid takes it."""
     return grid.Request(
+        setup=setup,
         profile=plan.profile,
         overrides=one.overrides,
         datasets=one.datasets,
         models=one.models,
         seeds=one.seeds,
         evaluation_seeds=plan.profile.evaluation_seeds,
-        features=arguments.features or plan.profile.features,
-        inception_weights=arguments.inception_weights,
-        cache=None if arguments.no_cache else cache_folder(),
         out=out / one.folder,
-        data_root=data_root(arguments),
-        device=arguments.device,
-        threads=arguments.threads,
         command=command,
-        progress=not arguments.quiet,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.contract import plugins
 from bench.errors import UserError, one_line
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
@@ -52,7 +52,7 @@ def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool 
 
     `updates` and `others` are settings of `ebm.toy.ToySettings`, each with a default.
     """
-    trainer = importlib.import_module(_TRAINER)
+    trainer = plugins.module(_TRAINER, f"the toy ({_TRAINER})")
     settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
     index = Path(out) / FOLDER / INDEX
     if _same(out, asdict(settings), seed):
