@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             seeds=seeds,
             evaluation_seeds=evaluation_seeds,
             features=arguments.features or profile.features,
-            inception_weights=arguments.inception_weights,
+            extractor_weights=arguments.extractor_weights,
             cache=None if arguments.no_cache else cache_folder(),
             out=out,
             data_root=root,

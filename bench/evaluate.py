@@ -146,7 +146,7 @@ def _evaluator(
     config = build(EvaluationConfig, values["evaluation"], "evaluation")
     root = data_root(arguments)
     device = runtime.resolve_device(arguments.device)
-    extractor = features.resolve(arguments.features, device=device, inception_weights=arguments.inception_weights)
+    extractor = features.resolve(arguments.features, device=device, weights=arguments.extractor_weights)
     images = data.load(
         source or arguments.dataset,
         root,

@@ -84,7 +84,7 @@ def test_every_scale_can_be_planned(name, tmp_path):
             seeds=run.seeds,
             evaluation_seeds=(0,),
             features="auto",
-            inception_weights=None,
+            extractor_weights=None,
             cache=None,
             out=tmp_path / run.folder,
             data_root=tmp_path,

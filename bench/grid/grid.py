@@ -40,7 +40,7 @@ class Request:
     seeds: tuple[int, ...]  # of training
     evaluation_seeds: tuple[int, ...]
     features: str
-    inception_weights: Path | None
+    extractor_weights: Path | None
     cache: Path | None  # where features of real images are kept
     out: Path
     data_root: Path
@@ -126,7 +126,7 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
     device = runtime.resolve_device(request.device)
     cells = plan(request)
     space.refuse_unwritable(request.out)
-    extractor = features.resolve(request.features, device=device, inception_weights=request.inception_weights)
+    extractor = features.resolve(request.features, device=device, weights=request.extractor_weights)
     records = read_all(request.out)
     _refuse_conflicts(cells, records, request.out, extractor.label)
     kept = most = 0  # bytes on the disk
@@ -182,7 +182,7 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
 
 
 def _key(cell: Cell, request: Request) -> tuple[object, ...]:
-    weights = request.inception_weights
+    weights = request.extractor_weights
     return cell.source, cell.data, cell.evaluation, request.features, weights, request.device, request.data_root
 
 

@@ -41,7 +41,7 @@ def copy(request: grid.Request, sources: Sequence[Record]) -> int:
         return 0
     runtime.configure(request.threads)
     device = runtime.resolve_device(request.device)
-    label = features.resolve(request.features, device=device, inception_weights=request.inception_weights).label
+    label = features.resolve(request.features, device=device, weights=request.extractor_weights).label
     hashes: dict[str, str] = {}
     copied = 0
     for cell, records in candidates:
