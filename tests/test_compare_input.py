@@ -44,7 +44,7 @@ from tests.commands import OWN_MODEL, SMOKE, refused
         (["--datasets", "cifar10", "--data-root", "nowhere", "--set", "data.image_size=64"], ["cifar10", "64"]),
         (["--datasets", "celeba", "--data-root", "nowhere"], ["img_align_celeba"]),
         (["--datasets", "folder:no/such/place"], ["no/such/place"]),
-        (["--inception-weights", "no.pth", "--features", "inception"], ["no.pth"]),
+        (["--extractor-weights", "no.pth", "--features", "inception"], ["no.pth"]),
     ],
 )
 def test_bad_input_gets_one_line(arguments, words, tmp_path, capsys, monkeypatch):

@@ -91,7 +91,7 @@ def test_a_layer_of_efficientnet_is_the_pooled_output_of_the_last_block_of_its_w
 def test_folded_inception_equals_torch_fidelitys_own(random_inception, layer):
     images = pictures(2)
     choice = "inception" if layer is None else f"inception/{layer}"
-    extractor = resolve(choice, device=CPU, inception_weights=random_inception)
+    extractor = resolve(choice, device=CPU, weights=random_inception)
     with torch.random.fork_rng(devices=[]):
         plain = reference.FeatureExtractorInceptionV3(
             "inception-v3-compat",
@@ -109,11 +109,11 @@ def test_folded_inception_equals_torch_fidelitys_own(random_inception, layer):
 
 def test_narrower_layers_are_named_as_the_command_line_takes_them(random_inception):
     for choice, weights in [("efficientnet-lite0@64", None), ("inception", random_inception)]:
-        wide = resolve(choice, device=CPU, inception_weights=weights)
+        wide = resolve(choice, device=CPU, weights=weights)
         assert len(wide.narrower) == 3
         widths = [wide.width]
         for other in wide.narrower:
-            narrow = resolve(other, device=CPU, inception_weights=weights)
+            narrow = resolve(other, device=CPU, weights=weights)
             assert narrow.side == wide.side
             assert narrow.narrower == wide.narrower[len(widths) :]
             widths.append(narrow.width)

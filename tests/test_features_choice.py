@@ -130,7 +130,7 @@ def test_auto_passes_over_a_damaged_file_and_says_so(hub, capsys):
 
 
 def test_auto_takes_the_weights_that_are_given(hub, capsys, random_inception):
-    extractor = resolve("auto", device=CPU, inception_weights=random_inception)
+    extractor = resolve("auto", device=CPU, weights=random_inception)
     sha256 = hashlib.sha256(random_inception.read_bytes()).hexdigest()
     assert extractor.weights_hash == sha256
     assert extractor.name == f"inception:{sha256[:8]}"  # not the official weights: never to be called FID
@@ -141,13 +141,13 @@ def test_inception_by_name_says_what_is_missing_and_where_it_goes(hub):
     with pytest.raises(UserError) as caught:
         resolve("inception", device=CPU)
     text = one_line(caught)
-    assert all(part in text for part in [OFFICIAL, str(hub), "--inception-weights FILE", "no route to host"])
+    assert all(part in text for part in [OFFICIAL, str(hub), "--extractor-weights FILE", "no route to host"])
 
 
 @pytest.mark.parametrize("choice", ["efficientnet-lite0", "efficientnet-lite0@64", "package.module:Class"])
 def test_weights_for_another_extractor_are_refused(random_inception, choice):
     with pytest.raises(UserError, match="does not go with"):
-        resolve(choice, device=CPU, inception_weights=random_inception)
+        resolve(choice, device=CPU, weights=random_inception)
 
 
 # Classes of the user's own

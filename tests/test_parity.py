@@ -27,8 +27,8 @@ def extractors(tmp_path_factory):
         yield {
             "efficientnet-lite0/40@64": resolve("efficientnet-lite0/40@64", device=CPU),
             "efficientnet-lite0@64": resolve("efficientnet-lite0@64", device=CPU),
-            "inception/64": resolve("inception/64", device=CPU, inception_weights=weights),
-            "inception": resolve("inception", device=CPU, inception_weights=weights),
+            "inception/64": resolve("inception/64", device=CPU, weights=weights),
+            "inception": resolve("inception", device=CPU, weights=weights),
         }
 
 

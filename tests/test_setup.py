@@ -37,7 +37,7 @@ def test_what_is_not_said(program, monkeypatch, tmp_path):
 
 @every_program
 def test_every_option_is_taken(program):
-    said = ["--device", "cpu", "--threads", "3", "--features", "vgg", "--inception-weights", "w.pth", "--no-cache"]
+    said = ["--device", "cpu", "--threads", "3", "--features", "vgg", "--extractor-weights", "w.pth", "--no-cache"]
     expected = Setup("cpu", 3, "vgg", Path("w.pth"), None, Path("there"), False)
     assert setup(program, *said, "--data-root", "there", "--quiet") == expected
 
@@ -52,7 +52,7 @@ def test_what_differs_is_another_setup():
         "device_choice": "auto",
         "threads": 1,
         "extractor_choice": "auto",
-        "inception_weights": Path("w.pth"),
+        "extractor_weights": Path("w.pth"),
         "cache": Path("c"),
         "data_root": Path("d"),
         "progress": False,
@@ -63,11 +63,11 @@ def test_what_differs_is_another_setup():
 def test_the_extractor_is_loaded_once_and_only_when_it_is_wanted(monkeypatch):
     calls = []
     monkeypatch.setattr("bench.features.resolve", lambda choice, **how: calls.append((choice, how)) or object())
-    one = Setup(device_choice="cpu", extractor_choice="x", inception_weights=Path("w"))
+    one = Setup(device_choice="cpu", extractor_choice="x", extractor_weights=Path("w"))
     one.configure()
     assert not calls
     assert one.extractor is one.extractor
-    assert calls == [("x", {"device": torch.device("cpu"), "inception_weights": Path("w")})]
+    assert calls == [("x", {"device": torch.device("cpu"), "extractor_weights": Path("w")})]
 
 
 def test_the_process_is_set_up():

@@ -24,10 +24,10 @@ def add_common(p: argparse.ArgumentParser, features: str) -> None:
     p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     p.add_argument(
         "--features",
-        help="auto, inception or efficientnet-lite0, these two also as NAME/LAYER or NAME@SIDE, "
-        f"or package.module:Class (default: {features})",
+        help="auto, inception, efficientnet-lite0, dinov2-vit-{s,b,l,g}-14 or clip-..., also as NAME/LAYER or "
+        f"NAME@SIDE, or package.module:Class; docs/extractors.md lists them (default: {features})",
     )
-    p.add_argument("--inception-weights", type=Path, metavar="FILE", help="local weights of the Inception extractor")
+    p.add_argument("--extractor-weights", type=Path, metavar="FILE", help="local weights of the named extractor")
     p.add_argument("--no-cache", action="store_true", help="compute the features of real images anew, and keep nothing")
     p.add_argument("--quiet", action="store_true", help="no progress bars")
 

@@ -127,7 +127,7 @@ def _probe(entry: Features, extractor: FeatureExtractor, images: Tensor) -> None
     """Raise DamagedError if the extractor gives other features now: no key sees its code or a library change."""
     fresh = extract(extractor, [images[:PROBE]])
     for kept, now in ((entry.features, fresh.features), (entry.logits, fresh.logits)):
-        scale = float(now.abs().mean())
+        scale = float(now.abs().mean()) if now.numel() else 0.0
         if kept.shape[1:] != now.shape[1:] or not torch.allclose(
             kept[:PROBE], now, rtol=TOLERANCE, atol=TOLERANCE * scale
         ):

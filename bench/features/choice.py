@@ -14,12 +14,20 @@ from bench.errors import UserError
 from bench.features.extraction import FeatureExtractor, extract
 from bench.features.weights import UnavailableError, inception_file
 
+CLIP_SIZES = (
+    *("vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"),
+    *("rn50", "rn101", "rn50x4", "rn50x16", "rn50x64"),
+)
+
 # name -> "module:function"; function(device, weights: Path | None, layer: str = ..., side: int = ...), the last two
 # given only when they were asked for; it returns a FeatureExtractor
 EXTRACTORS: dict[str, str] = {
     "inception": "bench.features.inception:build",
     "efficientnet-lite0": "bench.features.efficientnet_lite0:build",
+    **{f"dinov2-vit-{size}-14": f"bench.features.dinov2:build_{size}" for size in "sblg"},
+    **{f"clip-{size}": f"bench.features.clip:build_{size.replace('-', '_')}" for size in CLIP_SIZES},
 }
+NO_WEIGHTS = ("efficientnet-lite0",)  # comes with its own, and takes no others
 
 _CHOICE = re.compile(r"(?P<name>[^/@]+)(/(?P<layer>[^/@]+))?(@(?P<side>[0-9]{1,5}))?")
 _PROTOCOL: dict[str, tuple[type, str]] = {
@@ -31,13 +39,14 @@ _PROTOCOL: dict[str, tuple[type, str]] = {
 }
 
 
-def resolve(choice: str, *, device: torch.device, inception_weights: Path | None = None) -> FeatureExtractor:
+def resolve(choice: str, *, device: torch.device, weights: Path | None = None) -> FeatureExtractor:
     """The extractor of that choice, loaded and ready; "auto" says in one line on stderr which it took, and why.
 
     A choice is `auto`, `NAME`, `NAME/LAYER`, `NAME@SIDE`, `NAME/LAYER@SIDE` for a name in `EXTRACTORS`, or
     `package.module:Class`, which is called as `Class(device)` and tried on two images.
-    `auto` takes Inception when its weights are given, are in torch's hub folder or can be fetched, and
-    EfficientNet-Lite0 otherwise. Weights are read here, so that a wrong file fails before any training.
+    `weights` is a file of weights for the named network, None for the official ones. `auto` takes Inception when its
+    weights are given, are in torch's hub folder or can be fetched, and EfficientNet-Lite0 otherwise. Weights are read
+    here, so that a wrong file fails before any training.
     Raises UserError: an unknown name, layer or side; weights that are missing, damaged or of another network; a class
     that cannot be had or lacks the protocol, with what is missing.
     """
@@ -49,10 +58,10 @@ def resolve(choice: str, *, device: torch.device, inception_weights: Path | None
             f"unknown feature extractor {choice!r}: take one of {', '.join(['auto', *EXTRACTORS])}, "
             "one of these as NAME/LAYER or NAME@SIDE, or package.module:Class"
         )
-    if inception_weights is not None and name not in ("auto", "inception"):
+    if weights is not None and (custom or name in NO_WEIGHTS):
         raise UserError(
-            f"--inception-weights {inception_weights} does not go with the extractor {choice!r}: "
-            "drop it, or take inception"
+            f"--extractor-weights {weights} does not go with the extractor {choice!r}: "
+            "drop it, or take inception, a dinov2 or a clip"
         )
     asked: dict[str, Any] = {"layer": parsed["layer"]} if parsed["layer"] else {}
     if parsed["side"]:
@@ -62,18 +71,18 @@ def resolve(choice: str, *, device: torch.device, inception_weights: Path | None
     if custom:
         return _custom(choice, device)
     if name == "auto":
-        return _automatic(device, inception_weights)
-    return _build(name, device, inception_weights, **asked)
+        return _automatic(device, weights)
+    return _build(name, device, weights, **asked)
 
 
 def _build(name: str, device: torch.device, weights: Path | None, **asked: Any) -> FeatureExtractor:
     return plugins.load(name, "feature extractor", EXTRACTORS)(device, weights, **asked)
 
 
-def _automatic(device: torch.device, inception_weights: Path | None) -> FeatureExtractor:
-    if inception_weights is not None:
-        extractor = _build("inception", device, inception_weights)
-        return _announce(extractor, f"its weights were given ({inception_weights})")
+def _automatic(device: torch.device, weights: Path | None) -> FeatureExtractor:
+    if weights is not None:
+        extractor = _build("inception", device, weights)
+        return _announce(extractor, f"its weights were given ({weights})")
     try:
         path, where = inception_file()
     except UnavailableError as absent:

@@ -19,7 +19,7 @@ class Features:
     """What the metrics see of a set of n images."""
 
     features: Tensor  # float32 (n, width), CPU
-    logits: Tensor  # float32 (n, classes), CPU: for the Inception Score
+    logits: Tensor  # float32 (n, classes), CPU: for the Inception Score; (n, 0) of a network that classifies nothing
 
     def __len__(self) -> int:
         return len(self.features)
@@ -29,7 +29,9 @@ class FeatureExtractor(Protocol):
     """A fixed network that turns images into features, with what a reader needs to compare two scores.
 
     Optional: `chunk` (int), images that go through the network at once, to which `extract` regroups its batches;
-    `narrower` (tuple of str), the choices of `resolve` that give fewer features, for a user with too few images.
+    `narrower` (tuple of str), the choices of `resolve` that give fewer features, for a user with too few images;
+    `titles` (dict of str to str), what the literature calls a score of these features: {"FD": "FD-DINOv2"}. A key is
+    the name of a metric in `bench.metrics.METRICS`; a metric that is not in it has no other name.
     """
 
     name: str  # "inception", with the layer where it is not the last: "inception/768"
@@ -38,7 +40,10 @@ class FeatureExtractor(Protocol):
     weights_hash: str  # SHA-256 of the weights file, hexadecimal
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Uint8 images (n, C, H, W), C in {1, 3}, on any device, to features (n, width) and logits (n, classes)."""
+        """Uint8 images (n, C, H, W), C in {1, 3}, on any device, to features (n, width) and logits (n, classes).
+
+        An extractor that classifies nothing gives logits (n, 0), and has no Inception Score.
+        """
         ...
 
     @property

@@ -12,16 +12,9 @@ import torch
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
-from bench.errors import UserError
-from bench.features.network import NetworkExtractor, chunk_size, fold_batch_norm, known_layer
-from bench.features.weights import (
-    OFFICIAL_INCEPTION,
-    UnavailableError,
-    inception_file,
-    inception_remedy,
-    mismatch,
-    read_state_dict,
-)
+from bench.features.network import NetworkExtractor, chunk_size, fold_batch_norm, known_layer, only_side
+from bench.features.weights import OFFICIAL_INCEPTION, chosen_file, mismatch, read_state_dict
+from bench.features.weights import inception as official
 
 NAME = "inception"
 SIDE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
@@ -40,14 +33,8 @@ def build(
     """
     if layer is not None:
         known_layer(NAME, layer, LAYERS)
-    if side not in (None, SIDE):
-        raise UserError(f"input side {side} of the extractor {NAME}: it takes {SIDE} only; drop the @{side}")
-    if weights is None:
-        try:
-            weights, _ = inception_file()
-        except UnavailableError as absent:
-            raise UserError(f"no Inception weights ({absent}): {inception_remedy()}") from absent
-    network, sha256 = load(weights, layer)
+    only_side(NAME, side, SIDE)
+    network, sha256 = load(chosen_file(weights, official()), layer)
     fold(network)
     name = NAME if sha256.startswith(OFFICIAL_INCEPTION) else f"{NAME}:{sha256[:8]}"
     width = WIDTH if layer is None else int(layer)
@@ -68,7 +55,7 @@ def load(weights: Path, layer: str | None = None) -> tuple[nn.Module, str]:
 
     The features are those of `layer`, None for the last 2048; the logits are the whole network's either way.
     """
-    state, sha256 = read_state_dict(weights, remedy=inception_remedy())
+    state, sha256 = read_state_dict(weights, remedy=official().remedy)
     # torch-fidelity reads its weights file in the way that can run code: it gets a clean copy from memory
     clean = io.BytesIO()
     torch.save(state, clean)
@@ -79,7 +66,7 @@ def load(weights: Path, layer: str | None = None) -> tuple[nn.Module, str]:
                 "inception-v3-compat", [layer or str(WIDTH), "logits_unbiased"], feature_extractor_weights_path=clean
             )
     except RuntimeError as error:
-        raise mismatch(error, weights, "Inception-v3", remedy=inception_remedy()) from error
+        raise mismatch(error, weights, "Inception-v3", remedy=official().remedy) from error
     return network, sha256
 
 

@@ -24,6 +24,7 @@ class NetworkExtractor:
     network: nn.Module = field(repr=False)
     device: torch.device
     chunk: int  # images that go through the network at once: bounds the memory, whatever the caller's batch
+    titles: dict[str, str] = field(default_factory=dict)  # as `FeatureExtractor` has it
     narrower: tuple[str, ...] = ()  # choices for `bench.features.resolve` that give fewer features, the widest first
 
     def __post_init__(self) -> None:
@@ -52,8 +53,16 @@ def known_layer(extractor: str, layer: str, layers: Iterable[str]) -> str:
     """`layer` if it is one of `layers`; UserError otherwise."""
     if layer not in layers:
         choices = ", ".join(f"{extractor}/{name}" for name in layers)
-        raise UserError(f"unknown layer {layer!r} of the extractor {extractor}: take {extractor}, or one of {choices}")
+        others = f", or one of {choices}" if choices else ", which has no other layers"
+        raise UserError(f"unknown layer {layer!r} of the extractor {extractor}: take {extractor}{others}")
     return layer
+
+
+def only_side(extractor: str, side: int | None, own: int) -> int:
+    """The side of an extractor that takes its network's `own` alone; UserError for another."""
+    if side not in (None, own):
+        raise UserError(f"input side {side} of the extractor {extractor}: it takes {own} only; drop the @{side}")
+    return own
 
 
 def fold_batch_norm(module: nn.Module, convolution: str, norm: str) -> None:

@@ -19,32 +19,34 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.errors import UserError
+from bench.features import official as publications
+from bench.features.official import Official
+from bench.features.torchscript import CODE, is_torchscript, read_tensors
 
 # SHA-256 of the official files, whose names end in the first digits
 OFFICIAL_INCEPTION = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 OFFICIAL_LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-LARGEST_DOWNLOAD = 2**28  # bytes; the official file has 95,628,359
+LARGEST_DOWNLOAD = 2**28  # bytes, of Inception; the official file has 95,628,359
 CONNECT_SECONDS = 10.0  # for a connection, and for each piece of the file
-FETCH_SECONDS = 900.0  # for the whole file
+FETCH_SECONDS = 900.0  # for a file of up to LARGEST_DOWNLOAD, and more for one that may be larger
 
 
 class UnavailableError(Exception):
     """The official weights are neither here nor to be had; says why, in a few words."""
 
 
-def inception_file() -> tuple[Path, str]:
-    """The official Inception weights, fetched if they must be, and a few words on where they came from.
+def official_file(official: Official) -> tuple[Path, str]:
+    """The official weights, fetched if they must be, and a few words on where they came from.
 
     They live where torch-fidelity keeps them too: `checkpoints` in torch's hub folder (the variable TORCH_HOME).
     Raises UnavailableError.
     """
-    url = _inception_url()
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    path = official.path
     if not path.is_file():
-        fetch(url, path)
+        fetch(official.url, path, most=official.most)
         return path, f"its weights were fetched ({path})"
     try:
-        whole = digest(path).startswith(OFFICIAL_INCEPTION)
+        whole = digest(path).startswith(official.sha256)
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read ({error.strerror})") from error
     if not whole:
@@ -52,15 +54,29 @@ def inception_file() -> tuple[Path, str]:
     return path, f"its weights are here ({path})"
 
 
-def inception_remedy() -> str:
-    """What a user can do about missing Inception weights: which file, where it goes, where to get it."""
+def chosen_file(weights: Path | None, official: Official) -> Path:
+    """`weights` if they were given, else the official ones; UserError with the remedy where there are neither."""
+    if weights is not None:
+        return weights
+    try:
+        return official_file(official)[0]
+    except UnavailableError as absent:
+        raise UserError(f"no {official.network} weights ({absent}): {official.remedy}") from absent
+
+
+def inception() -> Official:
+    """Inception-v3 of 2015-12-05, as torch-fidelity converted it."""
     url = _inception_url()
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return f"put {url.rsplit('/', 1)[1]} from {url} into {folder}, or name it with --inception-weights FILE"
+    return Official("Inception", url, url.rsplit("/", 1)[1], OFFICIAL_INCEPTION, LARGEST_DOWNLOAD)
 
 
-def fetch(url: str, path: Path) -> None:
-    """Download `url` to `path`, whole or not at all; the hash that the name promises is checked.
+def inception_file() -> tuple[Path, str]:
+    """`official_file` of Inception."""
+    return official_file(inception())
+
+
+def fetch(url: str, path: Path, *, most: int) -> None:
+    """Download `url` to `path`, whole or not at all and `most` bytes long; the hash that the name promises is checked.
 
     Raises UnavailableError: no connection, not writable, too slow, or another file than the name promises.
     """
@@ -71,7 +87,7 @@ def fetch(url: str, path: Path) -> None:
             handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
             partial = Path(name)
             with os.fdopen(handle, "wb") as file:
-                _copy(response, file, path.name)
+                _copy(response, file, path.name, most)
         if not digest(partial).startswith(_promised(path.name)):
             raise UnavailableError("the fetched file is not the one its name promises")
         partial.replace(path)
@@ -99,7 +115,10 @@ def read_state_dict(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], str]
         raise UserError(f"{path} holds more bytes than it has, and PyTorch packs no weights: {remedy}")
     try:
         with warnings.catch_warnings(action="ignore"):  # of what the reader thinks of a file that it then refuses
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            if is_torchscript(path):
+                state = read_tensors(path)
+            else:
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of any kind makes the reader fail in any way
         raise UserError(f"{path} is not a file of PyTorch weights ({type(error).__name__}): {remedy}") from error
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
@@ -136,27 +155,32 @@ def _promised(name: str) -> str:
         return OFFICIAL_INCEPTION
     lite0 = re.fullmatch(r"efficientnet-lite0-([0-9a-f]{8})\.pth", name)
     if lite0 is None:
-        return ""
+        return publications.promised(name)
     return OFFICIAL_LITE0 if OFFICIAL_LITE0.startswith(lite0[1]) else lite0[1]
 
 
 def _unpacks(path: Path) -> bool:
-    """Whether the file is a zip whose members are larger than it: torch would allocate whatever they claim."""
+    """Whether the file is a zip whose members are larger than it: torch would allocate whatever they claim.
+
+    TorchScript packs its code, which is never read.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            return sum(member.file_size for member in archive.infolist()) > path.stat().st_size
+            members = (one for one in archive.infolist() if not CODE.match(one.filename))
+            return sum(one.file_size for one in members) > path.stat().st_size
     except Exception:  # no zip, or a torn one: PyTorch's own reader says so
         return False
 
 
-def _copy(response: HTTPResponse, file: BinaryIO, title: str) -> None:
+def _copy(response: HTTPResponse, file: BinaryIO, title: str, most: int) -> None:
     size = int(response.headers.get("Content-Length") or 0) or None
-    end = time.monotonic() + FETCH_SECONDS
+    seconds = FETCH_SECONDS * max(1, most / LARGEST_DOWNLOAD)
+    end = time.monotonic() + seconds
     with tqdm(total=size, desc=title, unit="B", unit_scale=True, leave=False) as bar:
         while piece := response.read(1 << 20):
             file.write(piece)
             bar.update(len(piece))
-            if file.tell() > LARGEST_DOWNLOAD:
-                raise ValueError(f"more than {LARGEST_DOWNLOAD:,} bytes")
+            if file.tell() > most:
+                raise ValueError(f"more than {most:,} bytes")
             if time.monotonic() > end:
-                raise TimeoutError(f"not done after {FETCH_SECONDS:.0f} s")
+                raise TimeoutError(f"not done after {seconds:.0f} s")

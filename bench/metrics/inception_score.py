@@ -14,13 +14,16 @@ FEWEST_PER_SPLIT = 10  # below this a split cannot even hold ten classes: the im
 FEW_PER_SPLIT = 1000
 
 
-def inception_score(sets: ImageSets, *, seed: int) -> Measurement:
+def inception_score(sets: ImageSets, *, seed: int) -> Measurement | None:
     """exp of the mean KL divergence between p(class | image) and p(class), of the generated images' logits, in float64.
 
     Range [1, classes]. `value` is the mean over 10 splits of the shuffled images, `spread` its deviation over them;
     fewer than 100 images are one split without a spread. `real` is not looked at. Biased low: a split of m images
-    cannot score above m. Salimans et al. 2016 (arXiv 1606.03498), through torch-fidelity.
+    cannot score above m. None where the logits are of no classes: the network classifies nothing.
+    Salimans et al. 2016 (arXiv 1606.03498), through torch-fidelity.
     """
+    if not sets.generated.logits.shape[1]:
+        return None
     n = len(sets.generated)
     splits = SPLITS if n >= SPLITS * FEWEST_PER_SPLIT else 1
     result = isc_features_to_metric(sets.generated.logits, splits=splits, shuffle=True, rng_seed=numpy_seed(seed))

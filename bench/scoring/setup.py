@@ -26,7 +26,7 @@ class Setup:
     device_choice: str = "auto"  # auto, cpu or cuda
     threads: int | None = None  # of the CPU; None: all cores
     extractor_choice: str = "auto"  # as `bench.features.resolve` takes it
-    inception_weights: Path | None = None
+    extractor_weights: Path | None = None
     cache: Path | None = None  # where features of real images are kept; None keeps none
     data_root: Path = Path("data")
     progress: bool = True  # bars on stderr
@@ -38,7 +38,7 @@ class Setup:
             device_choice=arguments.device,
             threads=arguments.threads,
             extractor_choice=arguments.features or extractor,
-            inception_weights=arguments.inception_weights,
+            extractor_weights=arguments.extractor_weights,
             cache=None if arguments.no_cache else cache_folder(),
             data_root=data_root(arguments),
             progress=not arguments.quiet,
@@ -57,7 +57,7 @@ class Setup:
     @cached_property
     def extractor(self) -> FeatureExtractor:
         """Loaded and checked; UserError where it cannot be had."""
-        return features.resolve(self.extractor_choice, device=self.device, inception_weights=self.inception_weights)
+        return features.resolve(self.extractor_choice, device=self.device, weights=self.extractor_weights)
 
     def images(self, source: str, config: DataConfig, *, spare: int = 0) -> ImageData:
         """The images of a data set, and up to `spare` further ones of its pool; raises as `bench.data.load`."""

@@ -55,7 +55,7 @@ def _all_cores():
 @pytest.mark.parametrize("choice", CHOICES)
 def test_extraction(benchmark, tmp_path, choice):
     path = save_random_inception(tmp_path / "random.pth") if choice == "inception" else None
-    ours = resolve(choice, device=DEVICE, inception_weights=path)
+    ours = resolve(choice, device=DEVICE, weights=path)
     network, _ = inception.load(path) if choice == "inception" else efficientnet_lite0.load()
     theirs = Published(network).to(DEVICE).eval().requires_grad_(False)
     n = CHOICES[choice] * (ON_GPU if DEVICE.type == "cuda" else 1)
