@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.console import say
 from bench.config.registry import MODELS
 from bench.config.settings import load_profile, parse_overrides, profile_names
 from bench.errors import UserError
@@ -107,8 +108,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         )
     )
     report.build(out)
-    print((out / "table.md").read_text(encoding="utf-8"))
-    print(f"tables, plots and records: {out}")
+    say((out / "table.md").read_text(encoding="utf-8"))
+    say(f"tables, plots and records: {out}")
     return 0 if all(status == "finished" for status in statuses) else 1
 
 

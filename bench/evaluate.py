@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.console import say
 from bench.config.settings import Sections, build, parse_overrides
 from bench.errors import DivergedError, UserError
 
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table of scores, and write them where `--out` says; UserError for what cannot be scored."""
+    """Write the scores where `--out` says, and print their table; UserError for what cannot be scored."""
     seeds = tuple(arguments.evaluation_seeds)
     check_seeds("--evaluation-seeds", seeds)
     check_threads(arguments.threads)
@@ -52,10 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     runtime.configure(arguments.threads)
     score = _folder if arguments.source.is_dir() else _checkpoint
     scores, pictures = score(arguments, overrides, seeds)
-    print(table(scores))
-    if arguments.out is not None:
-        _write(arguments.out, scores, pictures)
-        print(f"\nscores and pictures: {arguments.out}")
+    if arguments.out is None:
+        print(table(scores))
+        return 0
+    _write(arguments.out, scores, pictures)
+    say(table(scores))
+    say(f"\nscores and pictures: {arguments.out}")
     return 0
 
 

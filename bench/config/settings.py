@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from bench.config import toml
 from bench.errors import UserError
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -65,10 +66,7 @@ def parse_profile(content: bytes, path: Path) -> Profile:
     """The profile in the content of a TOML file; `path` names it. UserError when it is not well formed."""
     if len(content) > LARGEST:
         raise UserError(f"profile {path} has more than {LARGEST:,} bytes: give a file of settings")
-    try:
-        table = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
-        raise UserError(f"profile {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    table = toml.parse(content, f"profile {path}")
     header = {}
     for key, kind in HEADER.items():
         value = table.pop(key, None)
@@ -78,6 +76,9 @@ def parse_profile(content: bytes, path: Path) -> Profile:
     evaluation_seeds = table.pop(EVALUATION_SEEDS, [0])
     if not _is(evaluation_seeds, list[int]) or not evaluation_seeds:
         raise UserError(f"profile {path}: {EVALUATION_SEEDS!r} is not a list of one or more seeds")
+    for key, seeds in (("seeds", header["seeds"]), (EVALUATION_SEEDS, evaluation_seeds)):
+        if wrong := next((seed for seed in seeds if not 0 <= seed <= LARGEST_NUMBER), None):
+            raise UserError(f"profile {path}: {key!r} has {_shown(wrong)}: give seeds from 0 to {LARGEST_NUMBER}")
     per_dataset = table.pop(PER_DATASET, {})
     _require_table(per_dataset, path, PER_DATASET)
     for place, sections in [("", table), *((f"{PER_DATASET}.{name}", part) for name, part in per_dataset.items())]:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.commandline import check_seeds
+from bench.config.console import say, shown
 from bench.errors import UserError, one_line
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
@@ -152,6 +154,10 @@ def _bar(title: str, total: int, *, shown: bool) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
+    return shown(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.paper.toy", description=__doc__.partition(":")[2].strip())
     parser.add_argument("--out", type=Path, default=Path("results/paper-toy"), help="default: results/paper-toy")
     parser.add_argument("--updates", type=int, metavar="N", help="of each truth (default: as in ebm/toy.py)")
@@ -163,6 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.updates is not None and arguments.updates < 1:
             raise UserError(f"--updates {arguments.updates} is out of range: give at least 1")
+        check_seeds("--seed", [arguments.seed])
         run(arguments.out, updates=arguments.updates, seed=arguments.seed, progress=not arguments.quiet)
         drawn = figures.toy_triptych(arguments.out)
     except UserError as error:
@@ -172,9 +179,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench.paper.toy: cannot write ({error}): check the folder and its space", file=sys.stderr)
         return 2
     for one in read(arguments.out):
-        print(f"{one.title}: total variation from the truth {one.total_variation}")
+        say(f"{one.title}: total variation from the truth {one.total_variation}")
     for drawing in drawn:
-        print(drawing.path)
+        say(str(drawing.path))
     return 0
 
 
