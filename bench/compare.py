@@ -11,7 +11,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.commandline import (
+    add_common,
+    add_settings,
+    check_outside,
+    check_seeds,
+    check_threads,
+    data_root,
+    folders_of,
+    outcome,
+)
 from bench.config.console import say
 from bench.config.registry import MODELS
 from bench.config.settings import load_profile, parse_overrides, profile_names
@@ -88,11 +97,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.image_size is not None:
         overrides.setdefault("data", {})["image_size"] = arguments.image_size
     out = arguments.out or Path("results") / profile.name
+    datasets = tuple(arguments.datasets or profile.datasets)
+    check_outside(out, *folders_of(datasets))
     statuses = grid.run(
         grid.Request(
             profile=profile,
             overrides=overrides,
-            datasets=tuple(arguments.datasets or profile.datasets),
+            datasets=datasets,
             models=models,
             seeds=seeds,
             evaluation_seeds=evaluation_seeds,

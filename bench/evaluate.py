@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome
+from bench.config.commandline import (
+    add_common,
+    add_settings,
+    check_outside,
+    check_seeds,
+    check_threads,
+    data_root,
+    folders_of,
+    outcome,
+)
 from bench.config.console import say
 from bench.config.settings import Sections, build, parse_overrides
 from bench.errors import DivergedError, UserError
@@ -47,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.source.exists():
         raise UserError(f"there is no {arguments.source}: give a model.safetensors of the suite or a folder of images")
     if arguments.out is not None:
+        check_outside(arguments.out, arguments.source, *folders_of([arguments.dataset or ""]))
         _refuse_overwriting(arguments.out, arguments.force)
     from bench.machine import runtime
 
@@ -112,11 +122,13 @@ def _folder(
     arguments: argparse.Namespace, overrides: Sections, seeds: tuple[int, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scores of images that lie in a folder."""
+    from bench.data import DataConfig
     from bench.data.folder import SOURCE
 
     if arguments.dataset is None:
         raise UserError(f"{arguments.source} is a folder of images: say with --dataset what they are held against")
-    pool = SOURCE.open(arguments.source, 0, not arguments.quiet)
+    side = build(DataConfig, overrides.get("data", {}), "data").image_size
+    pool = SOURCE.open(arguments.source, side, not arguments.quiet)
     wanted = overrides.get("evaluation", {}).get("samples", len(pool))
     if not isinstance(wanted, int) or wanted > len(pool):
         raise UserError(
@@ -124,10 +136,18 @@ def _folder(
         )
     images, notes = pool.read(range(wanted))
     evaluator = _evaluator(arguments, overrides | {"evaluation": overrides.get("evaluation", {}) | {"samples": wanted}})
+    images, notes = _as_grey(images, notes, evaluator.data)
     if images.shape[1:] != evaluator.data.train.shape[1:]:
         raise UserError(_mismatch(f"the images of {arguments.source} are", images.shape[1:], evaluator.data))
     metrics, references, pictures = evaluator.evaluate_images(images, seeds)
     return _scores(arguments, evaluator, seeds, metrics, references) | {"notes": list(notes)}, pictures
+
+
+def _as_grey(images: Any, notes: tuple[str, ...], data: Any) -> tuple[Any, tuple[str, ...]]:
+    """One channel of (N, 3, H, W) where all three are equal and the data set is grey: torchvision saves grey as RGB."""
+    grey = images.shape[1] == 3 and data.image_shape[0] == 1 and bool((images == images[:, :1]).all())
+    note = f"{len(images):,} of {len(images):,} images had three equal channels, of which one was taken"
+    return (images[:, :1].contiguous(), (*notes, note)) if grey else (images, notes)
 
 
 def _evaluator(

@@ -106,7 +106,7 @@ def test_any_flipped_bit_is_noticed():
 def test_a_damaged_file_is_one_line_with_the_remedy(tmp_path, damage):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(damage(content()))
-    with pytest.raises(DamagedCheckpoint, match="remove it to start afresh") as caught:
+    with pytest.raises(DamagedCheckpoint, match="move it away to start afresh") as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

@@ -205,7 +205,7 @@ def test_only_the_bytes_that_were_written_are_a_record(tmp_path, change):
     content = records.record_bytes(fabricate.record())
     changed = change(content)
     assert changed != content
-    with pytest.raises(UserError, match=r"delete the folder .* and run the cell again") as caught:
+    with pytest.raises(UserError, match=r"move the folder .* away and run the cell again") as caught:
         records.parse(changed, tmp_path / "record.json")
     assert "\n" not in str(caught.value)
 
@@ -228,7 +228,7 @@ def test_a_file_far_too_large_is_not_read_in(tmp_path, monkeypatch):
 def test_damaged_json_is_one_line_with_the_remedy(tmp_path, content):
     file = tmp_path / "record.json"
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"delete the folder .* and run the cell again") as caught:
+    with pytest.raises(UserError, match=r"move the folder .* away and run the cell again") as caught:
         records.read(file)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)

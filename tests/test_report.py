@@ -248,7 +248,7 @@ def test_two_configurations_of_one_model_get_two_rows():
 
 
 def test_the_same_cell_twice_is_refused():
-    with pytest.raises(UserError, match="both hold digits, ebm, training seed 4; delete one") as caught:
+    with pytest.raises(UserError, match="both hold digits, ebm, training seed 4; move one") as caught:
         split(in_memory(fabricate.record(seed=4), fabricate.record(seed=4)))
     assert "cells/0" in str(caught.value)
     assert "cells/1" in str(caught.value)

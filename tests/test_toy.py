@@ -157,7 +157,7 @@ def test_damage_is_found(kept, tmp_path):
         for each, old in content.items():
             (place / each).write_bytes(old)
         (place / name).write_bytes(new)
-        with pytest.raises(UserError, match="delete the folder"):
+        with pytest.raises(UserError, match="move the folder"):
             toy.read(tmp_path)
 
     for name, old in content.items():

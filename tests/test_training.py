@@ -125,7 +125,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
     path = tmp_path / "c"
     save_checkpoint(path, {"a": torch.ones(3)}, {})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"cannot read the checkpoint .* remove it"):
+    with pytest.raises(UserError, match=r"cannot read the checkpoint .* move it away"):
         load_checkpoint(path)
 
 

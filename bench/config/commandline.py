@@ -62,6 +62,19 @@ def check_seeds(option: str, seeds: Sequence[int]) -> None:
         raise UserError(f"{given}: a seed is too large: give at most {LARGEST_NUMBER}")
 
 
+def check_outside(out: Path, *folders: Path) -> None:
+    """UserError where `out` is one of these folders of images or lies in it: they would gain the pictures written."""
+    place = out.expanduser().resolve()
+    for folder in folders:
+        if place.is_relative_to(folder.expanduser().resolve()):
+            raise UserError(f"--out {out} lies in {folder}, whose images are read: choose a folder outside it")
+
+
+def folders_of(datasets: Sequence[str]) -> list[Path]:
+    """The PATHs of the data sets that are folder:PATH."""
+    return [Path(name.partition(":")[2]) for name in datasets if name.startswith("folder:")]
+
+
 def check_threads(threads: int | None) -> None:
     """UserError for fewer threads than one, or more than the machine has cores; None is all cores."""
     cores = os.cpu_count() or 1

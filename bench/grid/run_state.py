@@ -48,13 +48,13 @@ class RunState:
                 path.unlink()  # or the next save would put it in the place of the good one before it
                 continue
             if description.get("run") != identity(trainer, seed):
-                raise UserError(f"{path} was left by a run with other settings: remove it, or choose another --out")
+                raise UserError(f"{path} was left by a run with other settings: choose another --out, or move it away")
             try:
                 trainer.load_state_dict(state)
                 return cls(**{name: description[name] for name in ("done", "seconds", "rows", "last")})
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise UserError(f"{path} does not fit this version ({reason}): remove it to start afresh") from None
+                raise UserError(f"{path} does not fit this version ({reason}): move it away to start afresh") from None
         return cls(0, 0.0, [], {})
 
     def log(self, scalars: dict[str, float]) -> None:

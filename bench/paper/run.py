@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import data_root
+from bench.config.commandline import check_outside, data_root, folders_of
 from bench.errors import UserError
 from bench.features.cache import cache_folder
 from bench.grid import grid, reuse
@@ -18,6 +18,7 @@ from bench.paper.plan import TOY, Plan
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
     """The status of every cell asked for, in order. Settings are checked before the first training."""
     _refuse_other_profile(out, plan)
+    check_outside(out, *folders_of([name for one in plan.runs() for name in one.datasets]))
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     requests = [_request(arguments, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point

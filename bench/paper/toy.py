@@ -143,7 +143,7 @@ def _content(path: Path) -> bytes:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"cannot use {path} ({what}): delete the folder {path.parent} and run bench.paper.toy again")
+    return UserError(f"cannot use {path} ({what}): restore it, or move the folder {path.parent} away and run again")
 
 
 def _bar(title: str, total: int, *, shown: bool) -> Any:

@@ -141,13 +141,16 @@ def check_schema(path: Path, record: Any) -> None:
     if type(schema) is not int or schema != SCHEMA:
         raise UserError(
             f"{path}: schema {_shown(schema)}, but this version reads {SCHEMA}; "
-            "use the version of the suite that wrote it, or delete its folder and run the cell again"
+            "use the version of the suite that wrote it, or move its folder away and run the cell again"
         )
 
 
 def damaged(path: Path, what: str) -> NoReturn:
     """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
-    raise UserError(f"{path}: {one_line(what, LONGEST)}; delete the folder {Path(path).parent} and run the cell again")
+    folder = Path(path).parent
+    raise UserError(
+        f"{path}: {one_line(what, LONGEST)}; restore the file, or move the folder {folder} away and run the cell again"
+    )
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:

@@ -217,7 +217,7 @@ def _refuse_mixed_counts(record: Record) -> None:
             (first, one), (second, other) = list(counts.items())[:2]
             raise UserError(
                 f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
-                f"table must count the same images; delete the folder {record.folder} and run the cell again"
+                f"table must count the same images; move the folder {record.folder} away and run the cell again"
             )
 
 
@@ -264,7 +264,7 @@ def _rows(records: list[Record]) -> list[Row]:
             if (twin := seen.setdefault(record.seed, record)) is not record:
                 raise UserError(
                     f"{twin.path} and {record.path} both hold {record.dataset}, {model}, training seed {record.seed}; "
-                    "delete one of the two folders"
+                    "move one of the two folders out of the results"
                 )
         siblings = [json.loads(other) for name, other in groups if name == model]
         rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
