@@ -28,6 +28,8 @@ FORMATS = (  # and never EPS, which would start Ghostscript
     *("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM"),
     *(("AVIF",) if AVIF else ()),
 )
+_AWAY = "move it elsewhere"
+_SMALLER = f"shrink it or {_AWAY}"
 GROUP = 16  # images per task of a thread
 TINY = 64 * 64  # pixels; up to here threads slow the reading down
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey, 0..65535
@@ -57,9 +59,7 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise UserError(
-                    f"{name} has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed: shrink it or move it elsewhere"
-                )
+                raise UserError(f"{name} has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed: {_SMALLER}")
             mode, animated = _mode(image, name), getattr(image, "is_animated", False)
             twelve = _raw_mode(image) == "I;12"
             image.load()
@@ -70,7 +70,7 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} is too large to decode ({one_line(error)}): shrink it or move it elsewhere") from error
+        raise UserError(f"{name} is too large to decode ({one_line(error)}): {_SMALLER}") from error
     except FileNotFoundError as error:
         raise UserError(
             f"{name} is a broken link or was removed just now: restore it, or move the link elsewhere"
@@ -86,7 +86,7 @@ def _check_file(file: Path | str | bytes, name: str) -> None:
     """Raise UserError for what must not even be opened: a pipe would wait for ever, a large file fill the memory."""
     status = None if isinstance(file, bytes) else os.stat(file)
     if status and not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{name} is no file but a folder, pipe or device: move it elsewhere")
+        raise UserError(f"{name} is no file but a folder, pipe or device: {_AWAY}")
     size = status.st_size if status else len(file)
     if size > MAX_BYTES:
         raise UserError(

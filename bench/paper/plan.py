@@ -231,8 +231,10 @@ def _part(path: Path, table: dict[str, Any], key: str, allowed: set[str]) -> dic
 
 def _seeds(path: Path, key: str, value: Any) -> tuple[int, ...]:
     seeds = tuple(_list(path, f"{key}.seeds", value, int))
-    if min(seeds) < 0 or max(seeds) > LARGEST_NUMBER:
-        raise UserError(f"scale {path}: {key}.seeds = {one_line(list(seeds))} has one outside 0 to {LARGEST_NUMBER}")
+    if min(seeds) < 0:
+        raise UserError(f"scale {path}: {key}.seeds = {list(seeds)} has a negative one")
+    if max(seeds) > LARGEST_NUMBER:
+        raise UserError(f"scale {path}: {key}.seeds has {one_line(max(seeds), 40)}: give at most {LARGEST_NUMBER}")
     return seeds
 
 
