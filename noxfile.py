@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def environment(session: nox.Session) -> str:
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
     if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
         return str(PYTHON)
+    _refuse_old_python(session)
     session.log(f"installing into {VENV} (once; a few minutes for torch)")
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
@@ -48,6 +50,21 @@ def environment(session: nox.Session) -> str:
     subprocess.run(install, cwd=ROOT, check=True)
     STAMP.write_text(wanted)
     return str(PYTHON)
+
+
+def _refuse_old_python(session: nox.Session) -> None:
+    """End the session before anything is downloaded where the environment's Python is older than the project takes."""
+    needed = re.search(r'requires-python = ">=(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lowest, found = tuple(map(int, needed.groups())), tuple(sys.version_info[:2])
+    if PYTHON.exists():
+        tell = "import sys; print(*sys.version_info[:2])"
+        run = subprocess.run([str(PYTHON), "-c", tell], check=True, capture_output=True, text=True)
+        found = tuple(map(int, run.stdout.split()))
+    if found < lowest:
+        wanted, old = (".".join(map(str, version)) for version in (lowest, found))
+        first = f"move {VENV} away, then " if PYTHON.exists() else ""
+        remedy = f"{first}run nox by it, for instance after pipx install --python python{wanted} nox"
+        session.error(f"this project needs Python {wanted} or newer, not {old}: {remedy}")
 
 
 @nox.session

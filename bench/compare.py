@@ -12,7 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, data_root, outcome, overrides
+from bench.config.commandline import (
+    add_common,
+    add_settings,
+    check_outside,
+    check_seeds,
+    check_threads,
+    data_root,
+    folders_of,
+    outcome,
+    overrides,
+)
+from bench.config.console import say
 from bench.config.registry import MODELS, label
 from bench.config.settings import load_profile, profile_names
 from bench.errors import UserError
@@ -83,6 +94,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
+    datasets = tuple(arguments.datasets or profile.datasets)
+    check_outside(out, *folders_of(datasets))
 
     from bench import report
     from bench.grid import grid
@@ -92,7 +105,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         setup=Setup.of(arguments, profile.features),
         profile=profile,
         overrides=changed,
-        datasets=tuple(arguments.datasets or profile.datasets),
+        datasets=datasets,
         models=models,
         seeds=seeds,
         evaluation_seeds=evaluation_seeds,
@@ -101,8 +114,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     )
     statuses = grid.run(request)
     report.build(out)
-    print((out / "table.md").read_text(encoding="utf-8"))
-    print(f"tables, plots and records: {out}")
+    say((out / "table.md").read_text(encoding="utf-8"))
+    say(f"tables, plots and records: {out}")
     return 0 if all(status == "finished" for status in statuses) else 1
 
 

@@ -12,7 +12,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_settings, check_seeds, check_threads, outcome, overrides
+from bench.config.commandline import (
+    add_common,
+    add_settings,
+    check_outside,
+    check_seeds,
+    check_threads,
+    folders_of,
+    outcome,
+    overrides,
+)
+from bench.config.console import say
 from bench.errors import DivergedError, UserError
 
 SECTIONS = ("data", "evaluation")
@@ -34,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table of scores, and write them where `--out` says; UserError for what cannot be scored."""
+    """Write the scores where `--out` says, and print their table; UserError for what cannot be scored."""
     seeds = tuple(arguments.evaluation_seeds)
     check_seeds("--evaluation-seeds", seeds)
     check_threads(arguments.threads)
@@ -42,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.source.exists():
         raise UserError(f"there is no {arguments.source}: give a model.safetensors of the suite or a folder of images")
     if arguments.out is not None:
+        check_outside(arguments.out, arguments.source, *folders_of([arguments.dataset or ""]))
         _refuse_overwriting(arguments.out, arguments.force)
 
     from bench.scoring import subjects
@@ -49,10 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     setup = Setup.of(arguments, "auto")
     scores = subjects.score(arguments.source, arguments.dataset, changed, seeds, setup)
-    print(scores.table())
-    if arguments.out is not None:
-        scores.write(arguments.out)
-        print(f"\nscores and pictures: {arguments.out}")
+    if arguments.out is None:
+        print(scores.table())
+        return 0
+    scores.write(arguments.out)
+    say(scores.table())
+    say(f"\nscores and pictures: {arguments.out}")
     return 0
 
 

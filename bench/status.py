@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from bench.config.console import shown
 from bench.errors import UserError, one_line
 from bench.results.cell_folder import CellFolder
 from bench.results.layout import CELLS
@@ -106,6 +107,10 @@ def _aligned(found: Sequence[Line]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return shown(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.status",
         description="Every cell's state, rate, time left, and last scalars or lead score.",

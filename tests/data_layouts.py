@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from bench.data import DataConfig, ImageData, load
+from bench.data import DataConfig, ImageData, load, published
 from bench.errors import UserError
 
 
@@ -113,12 +113,14 @@ def write_svhn(root: Path, monkeypatch, count: int = 24) -> np.ndarray:
     return images.transpose(3, 2, 0, 1)
 
 
-def write_fashion_mnist(root: Path, count: int = 24, *, zipped: bool = False) -> tuple[np.ndarray, list]:
-    """The four idx files, or their .gz; training pixels (N, 28, 28), and the (name, MD5) of every .gz."""
+def write_fashion_mnist(root: Path, monkeypatch, count: int = 24, *, zipped: bool = False) -> np.ndarray:
+    """The four idx files, or their .gz; training pixels (N, 28, 28). Their checksums become the published ones."""
+    from torchvision.datasets import FashionMNIST
+
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     images = pixels(count, 28, 28)
-    resources = []
+    resources, unpacked = [], {}
     for part, n in (("train", count), ("t10k", 3)):
         files = {
             f"{part}-images-idx3-ubyte": struct.pack(">4I", 0x803, n, 28, 28) + images[:n].tobytes(),
@@ -127,8 +129,11 @@ def write_fashion_mnist(root: Path, count: int = 24, *, zipped: bool = False) ->
         for name, data in files.items():
             packed = gzip.compress(data)
             resources.append((f"{name}.gz", md5(packed)))
+            unpacked[name] = hashlib.sha256(data).hexdigest()
             (raw / (f"{name}.gz" if zipped else name)).write_bytes(packed if zipped else data)
-    return images, resources
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    monkeypatch.setattr(published, "FASHION_MNIST_SHA256", unpacked)
+    return images
 
 
 def face(value: int) -> np.ndarray:

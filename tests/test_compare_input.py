@@ -68,10 +68,11 @@ def test_out_that_is_a_file(tmp_path, capsys):
 
 
 def test_unsupported_image_size_names_the_good_ones(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
     for i in range(80):  # enough to be scored
-        Image.new("RGB", (48, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (48, 48), (i, 0, 0)).save(tmp_path / "images" / f"{i}.png")
     refused(
-        ["--datasets", f"folder:{tmp_path}", "--out", str(tmp_path / "out")],
+        ["--datasets", f"folder:{tmp_path / 'images'}", "--out", str(tmp_path / "out")],
         capsys,
         "side 48",
         "8, 16, 28, 32, 64, 128",

@@ -104,7 +104,7 @@ def test_a_cifar10_batch_that_was_changed_is_refused_before_it_is_unpickled(tmp_
     write_cifar10(tmp_path, monkeypatch)
     batch = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     batch.write_bytes(b"cbuiltins\neval\n(S'1/0'\ntR.")  # would raise ZeroDivisionError
-    with refused("cifar10", batch.parent, "data_batch_3", "MD5", "remove"):
+    with refused("cifar10", batch.parent, "data_batch_3", "MD5", "move them elsewhere"):
         read("cifar10", tmp_path)
 
 
@@ -115,8 +115,7 @@ def test_svhn_mat(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_fashion_mnist_idx_files_or_their_archives(tmp_path, monkeypatch, zipped):
-    images, resources = write_fashion_mnist(tmp_path, zipped=zipped)
-    monkeypatch.setattr("torchvision.datasets.FashionMNIST.resources", resources)
+    images = write_fashion_mnist(tmp_path, monkeypatch, zipped=zipped)
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     assert dict(listing(tmp_path))["fashion-mnist"] == "there"
     data = read("fashion-mnist", tmp_path)
@@ -124,11 +123,28 @@ def test_fashion_mnist_idx_files_or_their_archives(tmp_path, monkeypatch, zipped
     assert data.image_shape == (1, 28, 28)
 
 
-def test_a_torn_fashion_mnist_file_is_refused(tmp_path):
-    write_fashion_mnist(tmp_path)
+def test_a_torn_fashion_mnist_file_is_refused(tmp_path, monkeypatch):
+    write_fashion_mnist(tmp_path, monkeypatch)
     file = tmp_path / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-100])
-    with refused("fashion-mnist", file.parent, "remove", "github.com/zalandoresearch"):
+    with refused("fashion-mnist", file.parent, "move them elsewhere", "github.com/zalandoresearch"):
+        read("fashion-mnist", tmp_path)
+
+
+def test_other_images_in_fashion_mnist_files_are_refused(tmp_path, monkeypatch):
+    """Noise of the right form, and the two splits exchanged."""
+    write_fashion_mnist(tmp_path, monkeypatch)
+    train, t10k = (tmp_path / "FashionMNIST" / "raw" / f"{part}-images-idx3-ubyte" for part in ("train", "t10k"))
+    good = train.read_bytes()
+    train.write_bytes(good[:16] + bytes(len(good) - 16))
+    with refused("fashion-mnist", "train-images-idx3-ubyte: not the published files", "move them elsewhere"):
+        read("fashion-mnist", tmp_path)
+    train.write_bytes(t10k.read_bytes())
+    t10k.write_bytes(good)
+    with refused("fashion-mnist", "train-images-idx3-ubyte, t10k-images-idx3-ubyte: not the published files"):
+        read("fashion-mnist", tmp_path)
+    train.write_bytes(good)
+    with refused("fashion-mnist", ": not the published files"):
         read("fashion-mnist", tmp_path)
 
 

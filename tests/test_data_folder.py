@@ -229,7 +229,7 @@ def torn_png() -> bytes:
 def test_a_broken_image_is_named(tmp_path, data, word):
     write_folder(tmp_path, 12)
     (tmp_path / "07.png").write_bytes(data)
-    with refused(tmp_path / "07.png", word, "replace or remove"):
+    with refused(tmp_path / "07.png", word, "replace the file or move it"):
         folder(tmp_path)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
@@ -246,8 +246,8 @@ def test_a_decompression_bomb_is_refused_unread(tmp_path, monkeypatch, side):
     write_folder(tmp_path, 12)
     Image.new("1", (side, side)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded") if image.width > 8 else None)
-    monkeypatch.setattr(decoding, "_eight_bit", lambda image, name: Image.new("L", image.size))
-    with refused(tmp_path / "bomb.png", "pixels", "shrink or remove"):
+    monkeypatch.setattr(decoding, "_eight_bit", lambda image, *others: Image.new("L", image.size))
+    with refused(tmp_path / "bomb.png", "pixels", "shrink it or move it"):
         folder(tmp_path)
 
 

@@ -92,6 +92,42 @@ def test_what_cannot_be_scored(tmp_path, capsys):
     refused([wide, *QUICK, "--threads", "0"], capsys, "--threads 0")
 
 
+def test_grey_images_saved_as_rgb_score_as_the_grey_ones(tmp_path, capsys):
+    """torchvision's save_image writes three equal channels; a single coloured pixel still tells another data set."""
+    scored = []
+    for mode in ("L", "RGB"):
+        images = folder_of(tmp_path / mode, 70, "noise")
+        for path in images.iterdir():
+            with Image.open(path) as image:
+                image.convert(mode).save(path)
+        assert evaluate.main([str(images), *QUICK, "--out", str(tmp_path / f"{mode}-out")]) == 0
+        scored.append(json.loads((tmp_path / f"{mode}-out" / "scores.json").read_text(encoding="utf-8")))
+    assert scored[0]["metrics"] == scored[1]["metrics"]
+    assert scored[0]["notes"] == []
+    assert "70 of 70 images had three equal channels, of which one was taken" in scored[1]["notes"]
+    with Image.open(tmp_path / "RGB" / "000.png") as image:
+        image.putpixel((0, 0), (1, 2, 3))
+        image.save(tmp_path / "RGB" / "000.png")
+    capsys.readouterr()
+    refused([tmp_path / "RGB", *QUICK], capsys, "3 x 8 x 8", "1 x 8 x 8")
+
+
+@pytest.mark.parametrize("option", [["--image-size", "16"], ["--set", "data.image_size=16"]])
+def test_the_side_holds_for_the_images_scored_too(tmp_path, option):
+    real, mixed = tmp_path / "real", tmp_path / "mixed"
+    for folder, sides in ((real, [16]), (mixed, [16, 20, 33])):
+        folder.mkdir()
+        for i in range(80):
+            side = sides[i % len(sides)]
+            noise = np.random.default_rng(i).integers(0, 256, (side, side), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / f"{i}.png")
+    arguments = [str(mixed), *QUICK, "--dataset", f"folder:{real}", *option, "--out", str(tmp_path / "out")]
+    assert evaluate.main(arguments) == 0
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
+    assert scores["data"]["image_shape"] == [1, 16, 16]
+    assert "53 of 80 images resized to 16x16 (Lanczos, antialiased)" in scores["notes"]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["nowhere"]])
 def test_the_first_answers_need_no_torch(arguments):
     code = (

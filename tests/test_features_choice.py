@@ -126,7 +126,7 @@ def test_auto_passes_over_a_damaged_file_and_says_so(hub, capsys):
     hub.mkdir(parents=True)
     (hub / OFFICIAL).write_bytes(b"half a file")
     assert resolve("auto", device=CPU).name == "efficientnet-lite0"
-    assert "is damaged; delete it" in capsys.readouterr().err
+    assert "is damaged; move it away" in capsys.readouterr().err
 
 
 def test_auto_takes_the_weights_that_are_given(hub, capsys, random_inception):

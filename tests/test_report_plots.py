@@ -263,7 +263,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
     for arguments, named in [
         ([str(tmp_path / "nowhere")], "no results folder"),
         ([str(empty)], "no records under"),
-        ([str(damaged)], f"{other / 'record.json'}: field model is missing; move the folder"),
+        ([str(damaged)], f"{other / 'record.json'}: field model is missing; restore the file, or move the folder"),
     ]:
         done = run(*arguments)
         assert done.returncode == 2

@@ -123,7 +123,7 @@ def test_a_profile_can_ask_for_small_models(tmp_path, value):
         ("datasets = [", "cannot be read"),
         ("x = " + "[" * 5000, "cannot be read"),
         ("x = " + "9" * 5000, "cannot be read"),
-        ("\udcff", "cannot be read"),
+        ("\udcff", "not UTF-8 text"),
         (GOOD.replace("[0]", "0"), "'seeds' is missing or not a list of whole numbers"),
         (GOOD.replace("[0]", "[true]"), "'seeds' is missing or not a list of whole numbers"),
         (GOOD.replace('["ebm"]', '["ebm", 1]'), "'models' is missing or not a list of strings"),

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.config.settings import Sections, parse_overrides
-from bench.errors import UserError
+from bench.config.console import shown
+from bench.config.settings import LARGEST_NUMBER, Sections, parse_overrides
+from bench.errors import UserError, one_line
 from bench.machine import signals
 
 DATA_ROOT = "BENCH_DATA_ROOT"
@@ -21,7 +22,7 @@ def add_common(p: argparse.ArgumentParser, features: str) -> None:
     """Options of every program that runs a model; `features` is the default's name."""
     p.add_argument("--data-root", type=Path, help=f"where data sets lie (default: ${DATA_ROOT}, else data)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads, at most the machine's cores (default: all)")
     p.add_argument(
         "--features",
         help="auto, inception, efficientnet-lite0, dinov2-vit-{s,b,l,g}-14 or clip-..., also as NAME/LAYER or "
@@ -61,24 +62,43 @@ def overrides(arguments: argparse.Namespace, sections: Iterable[str]) -> Section
 
 
 def check_seeds(option: str, seeds: Sequence[int]) -> None:
-    """UserError for seeds that are negative or given twice."""
+    """UserError for seeds that are negative, given twice or above 2^63 - 1, which no record and no library holds."""
+    given = f"{option} {one_line(' '.join(map(str, seeds)))}"
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"{option} {' '.join(map(str, seeds))}: give each seed once, none negative")
+        raise UserError(f"{given}: give each seed once, none negative")
+    if max(seeds) > LARGEST_NUMBER:
+        raise UserError(f"{given}: a seed is too large: give at most {LARGEST_NUMBER}")
+
+
+def check_outside(out: Path, *folders: Path) -> None:
+    """UserError where `out` is one of these folders of images or lies in it: they would gain the pictures written."""
+    place = out.expanduser().resolve()
+    for folder in folders:
+        if place.is_relative_to(folder.expanduser().resolve()):
+            raise UserError(f"--out {out} lies in {folder}, whose images are read: choose a folder outside it")
+
+
+def folders_of(datasets: Sequence[str]) -> list[Path]:
+    """The PATHs of the data sets that are folder:PATH."""
+    return [Path(name.partition(":")[2]) for name in datasets if name.startswith("folder:")]
 
 
 def check_threads(threads: int | None) -> None:
-    """UserError for fewer threads than one; None is all cores."""
+    """UserError for fewer threads than one, or more than the machine has cores; None is all cores."""
+    cores = os.cpu_count() or 1
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads} is too few: give at least 1")
+    if threads is not None and threads > cores:
+        raise UserError(f"--threads {one_line(threads)} is more than this machine can use: give at most {cores}")
 
 
 def outcome(program: str, action: Callable[[], int]) -> int:
     """The exit status of what a program does: its own, 2 after one line for a user's mistake or a disk that takes no
-    more, 130 after SIGINT and 143 after SIGTERM.
+    more, 130 after SIGINT, 143 after SIGTERM, and 141 where the reader of its output has gone.
     """
     try:
         with signals.handled():
-            return action()
+            return shown(action)
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

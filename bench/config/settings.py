@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from bench.config import toml
 from bench.errors import UserError
 from bench.storage.files import TooLargeError, read_bounded
 
@@ -67,10 +68,7 @@ def load_profile(name: str) -> Profile:
 
 def parse_profile(content: bytes, path: Path) -> Profile:
     """The profile in the content of a TOML file; `path` names it. UserError when it is not well formed."""
-    try:
-        table = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
-        raise UserError(f"profile {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    table = toml.parse(content, f"profile {path}")
     header = {}
     for key, kind in HEADER.items():
         value = table.pop(key, None)
@@ -83,6 +81,9 @@ def parse_profile(content: bytes, path: Path) -> Profile:
     small_models = table.pop(SMALL_MODELS, False)
     if not _is(small_models, bool):
         raise UserError(f"profile {path}: {SMALL_MODELS!r} is neither true nor false")
+    for key, seeds in (("seeds", header["seeds"]), (EVALUATION_SEEDS, evaluation_seeds)):
+        if wrong := next((seed for seed in seeds if not 0 <= seed <= LARGEST_NUMBER), None):
+            raise UserError(f"profile {path}: {key!r} has {_shown(wrong)}: give seeds from 0 to {LARGEST_NUMBER}")
     per_dataset = table.pop(PER_DATASET, {})
     _require_table(per_dataset, path, PER_DATASET)
     for place, sections in [("", table), *((f"{PER_DATASET}.{name}", part) for name, part in per_dataset.items())]:

@@ -84,5 +84,5 @@ class Throughput:
     device: str  # the processor's name
     dtype: str
     threads: int
-    peak_memory_mib: float
+    peak_memory_mib: float | None  # None where the system does not say
     peak_memory_of: str  # what it is the peak of

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.data.archives import Archive
 from bench.data.decoding import Item, centre, read_images
-from bench.data.folder import walk
+from bench.data.folder import EXTENSIONS, walk
 from bench.data.source import Source
 from bench.errors import UserError
 
@@ -97,7 +97,7 @@ def _training(paths: Iterable[str], found: Path) -> list[str]:
 
 def _from_zip(found: Path) -> tuple[list[str], Callable[[str], bytes]]:
     archive = Archive.open(found, str(found), f"get it again from {PAGE}")
-    names = (name for name in archive.names() if name.lower().endswith(".jpg") and "__MACOSX" not in name)
+    names = (name for name in archive.names() if name.lower().endswith(EXTENSIONS) and "__MACOSX" not in name)
     return _training(names, found), archive.read
 
 

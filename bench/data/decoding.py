@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,10 +23,17 @@ from bench.errors import UserError, one_line
 
 MAX_PIXELS = 50_000_000  # per image; a small file that unpacks to more is a mistake or an attack
 MAX_BYTES = 2**29  # per file; 50 million pixels of four 16-bit channels, not packed at all, have 400 MB
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # and never EPS, which would start Ghostscript
+AVIF = "avif" in features.modules and features.check("avif")  # whether this Pillow reads it
+FORMATS = (  # and never EPS, which would start Ghostscript
+    *("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM"),
+    *(("AVIF",) if AVIF else ()),
+)
+_AWAY = "move it elsewhere"
+_SMALLER = f"shrink it or {_AWAY}"
 GROUP = 16  # images per task of a thread
 TINY = 64 * 64  # pixels; up to here threads slow the reading down
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I" is what 16-bit PNG was in older versions of Pillow
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey, 0..65535
+KNOWN_RANGE = ("PNG", "PPM")  # formats whose mode "I" is 16-bit grey; that of a TIFF is 32 bits, of any range
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Picture:
     """One decoded image and what its file held."""
 
     image: Image.Image  # mode "L" or "RGB"
-    mode: str  # Pillow's name of the file's mode: "RGB", "L", "CMYK", "I;16", ...
+    mode: str  # Pillow's name of the file's mode: "RGB", "L", "CMYK", "I;16", ...; "RGB;16" for 16 bits a channel
     transparent: bool = False
     turned: bool = False
     animated: bool = False
@@ -43,7 +50,7 @@ class Picture:
 def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Picture:
     """The image in `file` (a path or the bytes) as 8-bit grey or RGB; `name` is what messages call it.
 
-    Transparency is composited over white, 16-bit grey scaled to 8 bits, the first frame of an animation taken;
+    Transparency is composited over white, 16 bits a channel become 8, the first frame of an animation is taken;
     `orient` turns the image as its EXIF orientation says. Raises UserError, naming the file, for one that is not an
     image, is truncated (Pillow's LOAD_TRUNCATED_IMAGES is left False), has more than 50 million pixels or 512 MiB.
     """
@@ -52,34 +59,39 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise UserError(
-                    f"{name} has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed: shrink or remove it"
-                )
-            mode, animated = image.mode, getattr(image, "is_animated", False)
+                raise UserError(f"{name} has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed: {_SMALLER}")
+            mode, animated = _mode(image, name), getattr(image, "is_animated", False)
+            twelve = _raw_mode(image) == "I;12"
             image.load()
             turned = orient and _orientation(image) in range(2, 9)
             upright = ImageOps.exif_transpose(image) if turned else image
-            transparent = mode not in SIXTEEN_BIT and upright.has_transparency_data
-            return Picture(_eight_bit(upright, name), mode, transparent, turned, animated)
+            pixels = _eight_bit(upright, mode, 4095 if twelve else 65_535)
+            return Picture(pixels, mode, upright.has_transparency_data, turned, animated)
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} is too large to decode ({one_line(error)}): shrink or remove it") from error
+        raise UserError(f"{name} is too large to decode ({one_line(error)}): {_SMALLER}") from error
     except FileNotFoundError as error:
-        raise UserError(f"{name} is a broken link or was removed just now: restore it or remove the link") from error
+        raise UserError(
+            f"{name} is a broken link or was removed just now: restore it, or move the link elsewhere"
+        ) from error
     except Exception as error:  # a decoder of broken files raises anything from struct.error to SyntaxError
         reason = one_line(error) or type(error).__name__
-        raise UserError(f"{name} cannot be read as an image ({reason}): replace or remove the file") from error
+        raise UserError(
+            f"{name} cannot be read as an image ({reason}): replace the file or move it elsewhere"
+        ) from error
 
 
 def _check_file(file: Path | str | bytes, name: str) -> None:
     """Raise UserError for what must not even be opened: a pipe would wait for ever, a large file fill the memory."""
     status = None if isinstance(file, bytes) else os.stat(file)
     if status and not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{name} is no file but a folder, pipe or device: remove it")
+        raise UserError(f"{name} is no file but a folder, pipe or device: {_AWAY}")
     size = status.st_size if status else len(file)
     if size > MAX_BYTES:
-        raise UserError(f"{name} has {size:,} bytes, more than the {MAX_BYTES:,} allowed: shrink or remove it")
+        raise UserError(
+            f"{name} has {size:,} bytes, more than the {MAX_BYTES:,} allowed: shrink it or move it elsewhere"
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -89,17 +101,42 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-    if image.mode in ("L", "RGB") and not image.has_transparency_data:
-        return image.copy()  # the caller closes the file
+def _raw_mode(image: Image.Image) -> str:
+    """Pillow's name of the pixels as they lie in a file that is open and not yet loaded: "RGB;16B", "I;12"."""
+    layout = image.tile[0][3] if image.tile else ""
+    return layout if isinstance(layout, str) else str(layout[0])
+
+
+def _mode(image: Image.Image, name: str) -> str:
+    """The mode of a file that is not yet loaded, with the depth that Pillow would reduce to 8 bits without a word.
+
+    UserError for pixels of unknown range.
+    """
+    if image.mode == "F" or (image.mode == "I" and image.format not in KNOWN_RANGE):
+        kind = "floating-point" if image.mode == "F" else "32-bit whole-number"
+        raise UserError(f"{name} has {kind} pixels of unknown range: convert it to 8 bits a channel")
+    if image.mode in SIXTEEN_BIT:
+        return image.mode
+    raw = _raw_mode(image)
+    largest = image.tile[0][3][1] if image.format == "PPM" and isinstance(image.tile[0][3], tuple) else 0
+    if ";16" in raw or largest > 255:
+        return "LA;16" if raw.startswith("LA") else f"{image.mode};16"
+    return image.mode
+
+
+def _eight_bit(image: Image.Image, mode: str, top: int) -> Image.Image:
+    """A loaded image as 8-bit grey or RGB. `mode` is the file's, `top` the white of its grey levels above 8 bits."""
+    key = image.info.get("transparency")  # the level or colour that is transparent, where one is
     if image.mode in SIXTEEN_BIT:
         levels = np.asarray(image).astype(np.int64)
-        if levels.min(initial=0) < 0 or levels.max(initial=0) > 65_535:
-            raise UserError(f"{name} has grey levels outside 0..65535: convert it to 8 bits a channel")
-        return Image.fromarray(np.round(levels / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise UserError(f"{name} has floating-point pixels of unknown range: convert it to 8 bits a channel")
-    grey = image.mode in ("1", "L", "LA", "La")
+        if isinstance(key, int):
+            levels = np.where(levels == key, top, levels)
+        return Image.fromarray(np.round(levels / (top / 255)).astype(np.uint8))
+    if image.mode in ("L", "RGB") and not image.has_transparency_data:
+        return image.copy()  # the caller closes the file
+    if mode == "RGB;16" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+    grey = image.mode in ("1", "L", "LA", "La") or mode == "LA;16"
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -8,6 +8,7 @@ an interrupted one is never taken for a data set.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
@@ -25,6 +26,12 @@ from torchvision.datasets.utils import check_integrity
 from bench.data.source import Source, TensorPool
 from bench.errors import UserError, one_line
 
+FASHION_MNIST_SHA256 = {  # of the files unpacked; torchvision knows the MD5 of the published .gz alone
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 TIMEOUT = 15  # seconds without an answer before a mirror is given up
 
 
@@ -38,6 +45,7 @@ class Published:
     files: Callable[[], dict[str, str | None]]  # path -> published MD5, where there is one
     archives: Callable[[], dict[str, str]]  # path -> MD5 of what torchvision unpacks into `files`
     read: Callable[[Path, bool], Tensor]  # (root, download) -> uint8 (N, C, H, W)
+    sha256: Callable[[], dict[str, str]] = dict  # path -> SHA-256 of the files that torchvision reads unchecked
 
     def source(self) -> Source:
         return Source(self._open, self._status, sides=(self.shape[-1],))
@@ -49,6 +57,9 @@ class Published:
     def _open(self, root: Path, side: int, progress: bool) -> TensorPool:
         if _absent(root, self.files()):
             self._download(root, progress)
+        if changed := [path for path, known in self.sha256().items() if _sha256(root / path) != known]:
+            names = ", ".join(Path(path).name for path in changed)
+            raise self._unreadable(root, f"{names}: not the published files, by their SHA-256 checksums")
         try:
             images = self.read(root, False)
         except Exception as error:  # torchvision's parsers raise anything from AssertionError to KeyError
@@ -63,8 +74,8 @@ class Published:
             reason = f"{', '.join(Path(path).name for path in corrupt)}: not the published MD5 checksum"
         folder = (root / next(iter(self.files()))).parent
         return UserError(
-            f"{self.name}: the files in {folder} cannot be used ({reason}): remove them, then run again or put the "
-            f"originals there from {self.page}"
+            f"{self.name}: the files in {folder} cannot be used ({reason}): move them elsewhere, then run again or "
+            f"put the originals there from {self.page}"
         )
 
     def _download(self, root: Path, progress: bool) -> None:
@@ -96,6 +107,11 @@ class Published:
 
     def _one_archive(self) -> list[str]:
         return list(self.archives()) if len(self.archives()) == 1 else []
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _absent(root: Path, paths: dict[str, str | None] | dict[str, str]) -> list[str]:
@@ -153,6 +169,7 @@ FASHION_MNIST = Published(
     files=lambda: {path.removesuffix(".gz"): None for path in _fashion_mnist_archives()},
     archives=_fashion_mnist_archives,
     read=_read_fashion_mnist,
+    sha256=lambda: {f"FashionMNIST/raw/{name}": known for name, known in FASHION_MNIST_SHA256.items()},
 ).source()
 
 CIFAR10 = Published(

@@ -29,7 +29,7 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
     """Samples/s and network evaluations/s of `model.sample`.
 
     The median of `repeats` timed batches after one that is not counted. Peak memory is of tensors on a GPU while
-    sampling, or of the whole process on a CPU.
+    sampling, or of the whole process on a CPU (None where the system does not say).
     """
     device = model.device
     model.sample(batch_size, seeded(seed, "warm-up", device=device))
@@ -50,6 +50,6 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
         device=runtime.device_name(device.type),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
-        peak_memory_mib=round(peak, 1),
+        peak_memory_mib=None if peak is None else round(peak, 1),
         peak_memory_of=peak_of,
     )

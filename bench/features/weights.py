@@ -50,7 +50,7 @@ def official_file(official: Official) -> tuple[Path, str]:
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read ({error.strerror})") from error
     if not whole:
-        raise UnavailableError(f"{path} is damaged; delete it to have it fetched again")
+        raise UnavailableError(f"{path} is damaged; move it away to have it fetched again")
     return path, f"its weights are here ({path})"
 
 

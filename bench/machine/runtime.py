@@ -6,7 +6,6 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
 import sys
 from functools import cache
@@ -17,7 +16,13 @@ import torch
 
 from bench.errors import UserError
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
+_GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # set by a hook, for its own repository
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
 
 
@@ -88,10 +93,15 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_memory(device: torch.device) -> tuple[float, str]:
-    """Peak memory in MiB since the last reset (GPU) or since the process began (CPU), and what it is the peak of."""
+def peak_memory(device: torch.device) -> tuple[float | None, str]:
+    """Peak memory in MiB since the last reset (GPU) or since the process began (CPU), and what it is the peak of.
+
+    None for a CPU on a system that does not say (Windows).
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20, "tensors on the GPU while sampling"
+    if resource is None:
+        return None, "not known on this system"
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, "the whole process so far"
 
@@ -104,14 +114,23 @@ def synchronize(device: torch.device) -> None:
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit that the code was run from and whether tracked files differ from it; None where git does not say."""
-    folder = Path(__file__).parent
+    """The commit that the code was run from and whether tracked files differ from it; None where git does not say.
+
+    Only the project's own repository counts: its top folder holds this package, and this file is tracked. A package
+    installed in an environment inside another repository has none.
+    """
+    file = Path(__file__)
+    own = {name: value for name, value in os.environ.items() if name not in _GIT_PLACES}
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+        command = ["git", "-C", str(file.parent), *arguments]
+        run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True, env=own)
         return run.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", file.name)
+        if git("rev-parse", "--show-prefix") != f"{'/'.join(__name__.split('.')[:-1])}/":
+            return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None, None

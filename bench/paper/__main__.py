@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config.commandline import add_common, check_threads, outcome
+from bench.config.console import say
 from bench.errors import UserError
 from bench.paper import plan as plans
 from bench.results.locks import reporting
@@ -67,8 +68,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
     with reporting(out):
         written = build.build(out, plan)
-    print((out / build.INDEX).read_text(encoding="utf-8"))
-    print(f"{len(written)} files; the page: {out / 'index.html'}")
+    say((out / build.INDEX).read_text(encoding="utf-8"))
+    say(f"{len(written)} files; the page: {out / 'index.html'}")
     return 0 if all(status == "finished" for status in statuses) else 1
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D

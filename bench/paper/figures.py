@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
+
+# isort: split
 from matplotlib.figure import Figure
 
 from bench.paper import toy

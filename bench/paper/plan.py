@@ -8,14 +8,14 @@ one folder has one configuration, and `python -m bench.compare --out OUT/main` s
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config.settings import PROFILES, Profile, Sections, load_profile
-from bench.errors import UserError
+from bench.config import toml
+from bench.config.settings import LARGEST_NUMBER, PROFILES, Profile, Sections, load_profile
+from bench.errors import UserError, one_line
 from bench.storage.files import write_bytes
 
 SCALES = Path(__file__).parent / "scales"
@@ -146,9 +146,10 @@ def stored(out: Path) -> Plan | None:
 
 def _read(path: Path, profile: Path | None = None) -> Plan:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"scale {path} cannot be read: {error}") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"scale {path} cannot be read: {error.strerror or error}") from None
+    table = toml.parse(content, f"scale {path}")
     for key in ("description", "profile"):
         if not isinstance(table.get(key), str):
             raise UserError(f"scale {path}: {key!r} is missing or not a str")
@@ -232,6 +233,8 @@ def _seeds(path: Path, key: str, value: Any) -> tuple[int, ...]:
     seeds = tuple(_list(path, f"{key}.seeds", value, int))
     if min(seeds) < 0:
         raise UserError(f"scale {path}: {key}.seeds = {list(seeds)} has a negative one")
+    if max(seeds) > LARGEST_NUMBER:
+        raise UserError(f"scale {path}: {key}.seeds has {one_line(max(seeds), 40)}: give at most {LARGEST_NUMBER}")
     return seeds
 
 

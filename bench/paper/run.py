@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.config.commandline import check_outside, folders_of
 from bench.errors import UserError
 from bench.grid import grid, reuse
 from bench.paper import plan as plans
@@ -18,6 +19,7 @@ from bench.scoring.setup import Setup
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
     """The status of every cell asked for, in order. Settings are checked before the first training."""
     _refuse_other_profile(out, plan)
+    check_outside(out, *folders_of([name for one in plan.runs() for name in one.datasets]))
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     setup = Setup.of(arguments, plan.profile.features)
     requests = [request(setup, plan, out, command, one) for one in plan.runs(arguments.only)]

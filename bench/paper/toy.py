@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.commandline import check_seeds
+from bench.config.console import say, shown
 from bench.contract import plugins
 from bench.errors import UserError, one_line
 from bench.results.layout import folder_name
@@ -142,7 +144,7 @@ def _content(path: Path) -> bytes:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"cannot use {path} ({what}): move the folder {path.parent} away and run bench.paper.toy again")
+    return UserError(f"cannot use {path} ({what}): restore it, or move the folder {path.parent} away and run again")
 
 
 def _bar(title: str, total: int, *, shown: bool) -> Any:
@@ -153,6 +155,10 @@ def _bar(title: str, total: int, *, shown: bool) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
+    return shown(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.paper.toy", description=__doc__.partition(":")[2].strip())
     parser.add_argument("--out", type=Path, default=Path("results/paper-toy"), help="default: results/paper-toy")
     parser.add_argument("--updates", type=int, metavar="N", help="of each truth (default: as in ebm/toy.py)")
@@ -164,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.updates is not None and arguments.updates < 1:
             raise UserError(f"--updates {arguments.updates} is out of range: give at least 1")
+        check_seeds("--seed", [arguments.seed])
         run(arguments.out, updates=arguments.updates, seed=arguments.seed, progress=not arguments.quiet)
         drawn = figures.toy_triptych(arguments.out)
     except UserError as error:
@@ -173,9 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench.paper.toy: cannot write ({error}): check the folder and its space", file=sys.stderr)
         return 2
     for one in read(arguments.out):
-        print(f"{one.title}: total variation from the truth {one.total_variation}")
+        say(f"{one.title}: total variation from the truth {one.total_variation}")
     for drawing in drawn:
-        print(drawing.path)
+        say(str(drawing.path))
     return 0
 
 

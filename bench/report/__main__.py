@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
+from bench.config.console import say, shown
 from bench.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
+    return shown(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.report",
         description="Rebuild tables (table.*, cells.csv), plots/ and index.html of a results folder from records.",
@@ -29,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: cannot write the report{place}: {error.strerror or error}; check the folder", file=sys.stderr)
         return 2
     for path in written:
-        print(path)
+        say(str(path))
     return 0
 
 

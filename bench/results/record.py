@@ -112,6 +112,8 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
         whole = record_bytes(record) == content
     except (ValueError, RecursionError):  # half a surrogate pair, an infinite number: JSON that is never written
         whole = False
+    if not whole and b"\r\n" in content:
+        damaged(path, "its line ends were changed, as git's core.autocrlf does, and it does not fit its checksum")
     if not whole:
         damaged(path, "its content does not fit its checksum")
     return check(path, upgraded(record))

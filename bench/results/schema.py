@@ -152,7 +152,7 @@ def check_schema(path: Path, record: Any) -> None:
 
 def damaged(path: Path, what: str) -> NoReturn:
     """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
-    raise UserError(f"{path}: {one_line(what, LONGEST)}; {run_again(Path(path).parent)}")
+    raise UserError(f"{path}: {one_line(what, LONGEST)}; restore the file, or {run_again(Path(path).parent)}")
 
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:

@@ -88,6 +88,10 @@ class Subject(Protocol):
     dataset: str  # what it is held against unless the user says otherwise
     settings: Sections  # data and evaluation, before what the user overrides
 
+    def fit(self, image_shape: tuple[int, int, int]) -> None:
+        """Bring images into the form of a data set's, where nothing is lost by it."""
+        ...
+
     def score(self, evaluator: Evaluator, seeds: tuple[int, ...]) -> Scores: ...
 
 
@@ -119,6 +123,9 @@ class Checkpoint:
         self.path, self.image_shape, self.settings = path, shape, own
         self.makes = f"the model {path} makes"
 
+    def fit(self, image_shape: tuple[int, int, int]) -> None:
+        """A model makes what it was trained on."""
+
     def score(self, evaluator: Evaluator, seeds: tuple[int, ...]) -> Scores:
         """All that a record holds of a model."""
         found = evaluator.evaluate(self.model, seeds)
@@ -135,8 +142,8 @@ class Checkpoint:
 class Folder:
     """Images made elsewhere: all of a folder, or the first `wanted`. UserError where there are fewer."""
 
-    def __init__(self, path: Path, dataset: str, wanted: object, *, progress: bool):
-        pool = SOURCE.open(path, 0, progress)
+    def __init__(self, path: Path, dataset: str, wanted: object, *, side: int, progress: bool):
+        pool = SOURCE.open(path, side, progress)
         count = len(pool) if wanted is None else wanted
         if not isinstance(count, int) or count > len(pool):
             raise UserError(f"{path} holds {len(pool)} images: evaluation.samples={count!r} must be at most that")
@@ -144,6 +151,15 @@ class Folder:
         self.path, self.dataset, self.image_shape = path, dataset, tuple(self.images.shape[1:])
         self.settings: Sections = {"evaluation": {"samples": count}}
         self.makes = f"the images of {path} are"
+
+    def fit(self, image_shape: tuple[int, int, int]) -> None:
+        """One channel where all three are equal and the data set is grey: torchvision saves grey images as RGB."""
+        images = self.images
+        if images.shape[1] == 3 and image_shape[0] == 1 and bool((images == images[:, :1]).all()):
+            self.images = images[:, :1].contiguous()
+            self.image_shape = tuple(self.images.shape[1:])
+            n = f"{len(images):,}"
+            self.notes = (*self.notes, f"{n} of {n} images had three equal channels, of which one was taken")
 
     def score(self, evaluator: Evaluator, seeds: tuple[int, ...]) -> Scores:
         """The scores of samples alone."""
@@ -164,6 +180,7 @@ def score(source: Path, dataset: str | None, overrides: Sections, seeds: tuple[i
     )
     evaluator = setup.evaluator(dataset or found.dataset, data, evaluation)
     real = evaluator.data
+    found.fit(real.image_shape)
     if found.image_shape != real.image_shape:
         raise UserError(
             f"{found.makes} {_sides(found.image_shape)} (channels, height, width), those of {real.name} "
@@ -177,7 +194,9 @@ def _subject(source: Path, dataset: str | None, overrides: Sections, setup: Setu
         return Checkpoint(source, setup)
     if dataset is None:
         raise UserError(f"{source} is a folder of images: say with --dataset what they are held against")
-    return Folder(source, dataset, overrides.get("evaluation", {}).get("samples"), progress=setup.progress)
+    wanted = overrides.get("evaluation", {}).get("samples")
+    side = build(DataConfig, overrides.get("data", {}), "data").image_size
+    return Folder(source, dataset, wanted, side=side, progress=setup.progress)
 
 
 def _sides(shape: Sequence[int]) -> str:

@@ -51,7 +51,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[dic
     try:
         return parse_checkpoint(content, device)
     except DamagedError as error:
-        raise DamagedCheckpoint(f"cannot read the checkpoint {path} ({error}): move it away to start afresh") from None
+        raise DamagedCheckpoint(
+            f"cannot read the checkpoint {path} ({error}): restore it, or move it away to start afresh"
+        ) from None
 
 
 def parse_checkpoint(content: bytes, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Any]]:

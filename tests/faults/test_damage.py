@@ -108,7 +108,7 @@ def test_a_flipped_bit_in_a_record(seed, whole, tmp_path):
     assert status == 2, said
     assert len(said.splitlines()) == 1
     assert str(cell.path) in last_line(said)
-    assert "move the folder" in last_line(said)
+    assert "restore the file, or move the folder" in last_line(said)
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.*")} == before  # no table was made of it
     if seed == 0:  # the remedy that it names
         cell.path.rename(cell.path.with_name("seed-0.damaged"))

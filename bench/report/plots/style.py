@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
+from functools import cache
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import matplotlib.style
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -123,8 +125,21 @@ def logarithmic(axis: Axis, ratio: float) -> None:
 
 
 def literal(text: str) -> str:
-    """Text that matplotlib draws as it stands: a dollar sign does not open a formula."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib draws as it stands: a dollar sign does not open a formula.
+
+    Letters that the font lacks, such as Chinese ones, become their code points: [U+732B U+5199].
+    """
+    drawn = _drawable()
+    runs = groupby(text, key=lambda letter: letter == "\n" or ord(letter) in drawn)
+    shown = ("".join(run) if known else f"[{' '.join(f'U+{ord(one):04X}' for one in run)}]" for known, run in runs)
+    return "".join(shown).replace("$", r"\$")
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The code points that the font of the plots has; the font comes with matplotlib."""
+    (family,) = _RC["font.family"]
+    return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,0 +1,133 @@
+"""What a clone and a source distribution hold, and what nox says under an old Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bench.results.record import read_all
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "results" / "reference" / "paper" / "main"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=n", "-c", "user.email=e@e.example", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_a_clone_that_turns_line_ends_keeps_every_byte(tmp_path):
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    cell = sorted(REFERENCE.glob("cells/*/*/seed-*"))[0]
+    shutil.copytree(cell, origin / cell.relative_to(REFERENCE))
+    for name in (".gitattributes", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, origin / name)
+    shutil.copy(REFERENCE / "table.md", origin)
+    git(origin, "init")
+    git(origin, "add", ".")
+    git(origin, "commit", "-m", "all")
+    git(tmp_path, "clone", "-c", "core.autocrlf=true", str(origin), str(clone))
+    files = [path for path in origin.rglob("*") if path.is_file() and ".git" not in path.parts]
+    assert len(files) > 8
+    for path in files:
+        assert (clone / path.relative_to(origin)).read_bytes() == path.read_bytes(), path
+    assert len(read_all(clone)) == 1
+
+
+def build(kind: str, source: Path, target: Path) -> Path:
+    """Build in a process of its own, with the setuptools that is installed."""
+    target.mkdir()
+    code = f"import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))"
+    run = subprocess.run([sys.executable, "-c", code, str(target)], cwd=source, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    (built,) = target.iterdir()
+    return built
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_source_distribution_is_whole_and_builds_the_same_wheel(tmp_path):
+    pytest.importorskip("setuptools", "77")
+    source = tmp_path / "source"
+    large = ("cells", "plots", "ebm.*")  # of the reference results: what is left shows that they are taken
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    source.mkdir()
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+        elif path.name in ("bench", "ebm", "baselines", "tests", "docs", ".ci"):
+            shutil.copytree(path, source / path.name, ignore=unwanted)
+    shutil.copytree(ROOT / "results" / "reference", source / "results/reference", ignore=shutil.ignore_patterns(*large))
+    shutil.copy(ROOT / "results" / "README.md", source / "results")
+    wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    sdist = build("sdist", source, tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    missing = wanted - inside
+    assert not missing
+    wheels = [contents(build("wheel", place, tmp_path / f"wheel{i}")) for i, place in enumerate((source, unpacked))]
+    assert wheels[0] == wheels[1]
+    assert {"bench/compare.py", "bench/config/profiles/quick.toml", "bench/paper/reported.toml"} <= wheels[0].keys()
+
+
+class StoppedError(Exception):
+    """What a nox session raises to end."""
+
+
+class Session:
+    posargs = ()
+
+    def error(self, *words):
+        raise StoppedError(*words)
+
+    def log(self, *words):
+        pass
+
+
+@cache  # nox takes each session once
+def sessions():
+    spec = importlib.util.spec_from_file_location("noxfile_under_test", ROOT / "noxfile.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def noxfile(tmp_path, monkeypatch):
+    """The sessions' module, whose environment would be in an empty folder; nothing can be run."""
+    pytest.importorskip("nox")
+    module = sessions()
+    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / ".installed")
+    monkeypatch.setattr(module.subprocess, "run", lambda *args, **options: pytest.fail(f"ran {args}"))
+    return module
+
+
+def test_nox_under_an_old_python_says_so_at_once(noxfile, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
+    with pytest.raises(StoppedError, match=r"needs Python 3\.11 or newer, not 3\.10: run nox by it"):
+        noxfile.environment(Session())
+
+
+def test_an_old_environment_is_named(noxfile, monkeypatch):
+    noxfile.PYTHON.parent.mkdir(parents=True)
+    noxfile.PYTHON.touch()
+    told = subprocess.CompletedProcess([], 0, stdout="3 10\n")
+    monkeypatch.setattr(noxfile.subprocess, "run", lambda *args, **options: told)
+    with pytest.raises(StoppedError, match=r"not 3\.10: move .*\.venv away"):
+        noxfile.environment(Session())
