@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from bench.paper import figures
+from bench.paper.drawing import Drawing
 from bench.report.content.sections import Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
-from bench.report.plots.curves import Panel
+from bench.report.plots.curves import CurvePanel
 from bench.results.record import Record, read_all
 from tests import fabricate
 
@@ -69,7 +70,7 @@ def parts(root: Path) -> dict[str, list[Section]]:
 
 
 @pytest.fixture(scope="module")
-def drawn(out) -> list[figures.Drawing]:
+def drawn(out) -> list[Drawing]:
     return figures.write(out, parts(out), SETTINGS)
 
 
@@ -98,7 +99,7 @@ def test_the_same_records_give_the_same_bytes(out, drawn):
 def test_gradient_norms_are_those_of_each_k_within_its_steps(out, monkeypatch):
     seen = {}
 
-    def spy(section: Section, wanted: list[Panel], path: Path, *rest: Any) -> list[Path]:
+    def spy(section: Section, wanted: list[CurvePanel], path: Path, *_: Any) -> list[Path]:
         if path.stem == "gradient-norm-by-K":
             seen["rows"] = section.rows
             seen["wanted"] = wanted
@@ -144,9 +145,9 @@ def test_panels_leave_out_what_no_record_has(tmp_path):
     (section,) = split([Record(tmp_path, ebm())])
     looks = style.Looks(["ebm"])
     with style.style():
-        assert sweeps.panels(section, [Panel("no such curve", "")], tmp_path / "a.png", looks, "title") == []
-        both = [Panel("no such curve", ""), Panel("cosine by layer", "cosine")]
+        assert sweeps.panels(section, [CurvePanel("no such curve", "")], tmp_path / "a.png", looks, "title") == []
+        both = [CurvePanel("no such curve", ""), CurvePanel("cosine by layer", "cosine")]
         (one,) = sweeps.panels(section, both, tmp_path / "b.png", looks, "title")
-        (two,) = sweeps.panels(section, [*both, Panel("displacement by layer", "")], tmp_path / "c.png", looks, "title")
+        (two,) = sweeps.panels(section, [*both, CurvePanel("displacement by layer", "")], tmp_path / "c.png", looks, "title")
     widths = [Image.open(path).width for path in (one, two)]
     assert widths[1] > 1.5 * widths[0]
