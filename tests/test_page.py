@@ -16,7 +16,9 @@ from PIL import Image
 from bench.report.content.outcomes import absent
 from bench.report.content.sections import Section, split
 from bench.report.page import figures, page
-from bench.report.page.elements import Block, Entry, Table, leading_number
+from bench.report.page.page import Chapter
+from bench.report.tables.html import leading_number
+from bench.report.tables.model import Cell, Table
 from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.fabricate import section_of
@@ -92,11 +94,13 @@ def hostile() -> dict[str, Any]:
 
 def test_no_text_of_a_record_becomes_an_element_an_attribute_or_code(tmp_path):
     section = section_of(hostile(), hostile() | {"training_seed": 1, "status": "diverged", "message": HOSTILE[0]})
-    block = Block(
-        HOSTILE[0], "\n\n".join(HOSTILE), Table(HOSTILE[1], ("a", HOSTILE[2]), ((HOSTILE[0], Entry(HOSTILE[1])),))
+    block = Chapter(
+        HOSTILE[0],
+        "\n\n".join(HOSTILE),
+        Table.of_rows(HOSTILE[1], ("a", HOSTILE[2]), ((HOSTILE[0], Cell(HOSTILE[1])),)),
     )
     plot(tmp_path, section)
-    found = Parsed(text_of(tmp_path, section, extra=[block], title=HOSTILE[0], intro=HOSTILE[1]))
+    found = Parsed(text_of(tmp_path, section, chapters=[block], title=HOSTILE[0], intro=HOSTILE[1]))
     tags = [tag for tag, _ in found.elements]
     assert tags.count("script") == tags.count("style") == tags.count("img") == tags.count("html") == 1
     assert not {"iframe", "object", "embed", "form", "base", "video", "svg"} & set(tags)
@@ -191,9 +195,11 @@ def test_the_tables_are_those_of_the_report_with_references_below_and_exact_keys
 
 def test_extra_blocks_stand_between_summary_and_sections_and_further_cells_are_listed(tmp_path):
     picture = plot(tmp_path, section_of(fabricate.record()), "mine.png")
-    block = Block("Table 2", "One.\n\nTwo.", Table("", ("K", "FID"), (("5", "213.08"),), notes=("n",)), (picture,))
+    block = Chapter(
+        "Table 2", "One.\n\nTwo.", Table.of_rows("", ("K", "FID"), (("5", "213.08"),), notes=("n",)), (picture,)
+    )
     other = section_of(fabricate.record("cifar10", "ebm", 7))
-    text = text_of(tmp_path, section_of(fabricate.record()), extra=[block], further=[other], plots=[])
+    text = text_of(tmp_path, section_of(fabricate.record()), chapters=[block], further=[other], plots=[])
     order = [text.index(part) for part in ('id="short"', 'id="part-1"', "One.", "Two.", 'id="section-1"', 'id="cells"')]
     assert order == sorted(order)
     assert 'alt="Table 2: mine"' in text
@@ -251,4 +257,4 @@ def test_the_number_that_a_text_is(text, number):
 
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="a row of 1 entries, but 2 columns"):
-        Table("t", ("a", "b"), (("1",),))
+        Table.of_rows("t", ("a", "b"), (("1",),))

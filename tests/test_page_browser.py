@@ -9,10 +9,11 @@ import pytest
 from bench.report.content.outcomes import absent
 from bench.report.content.sections import Section, split
 from bench.report.page import page
-from bench.report.page.elements import Block, Table
+from bench.report.page.page import Chapter
 from bench.report.plots import bars, style
 from bench.report.plots import learning as curves
 from bench.report.plots import sheets as pictures
+from bench.report.tables.model import Table
 from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.browser import chromium, show, skip_without
@@ -25,7 +26,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 WIDTHS, SCHEMES = (400, 1400), ("light", "dark")
 ATTACK = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 VALUES = ["9", "10", "1,000", "–", "-2.5", "10"]
-NUMBERS = Table("Numbers", ("name", "value"), tuple(zip("abcdef", VALUES, strict=True)))
+NUMBERS = Table.of_rows("Numbers", ("name", "value"), tuple(zip("abcdef", VALUES, strict=True)))
 # Every element with text of its own: its size, its contrast with what is behind it (WCAG 2.1), its first words.
 TEXTS = """
 const light = c => c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
@@ -61,7 +62,7 @@ def index(tmp_path_factory) -> Path:
     sections = split(records, absent(root, records))
     assert [one.dataset for one in sections] == [ATTACK, "digits", "folder:my/birds"]
     drawn = _plots(root, sections[1])
-    block = Block("Numbers", table=NUMBERS, pictures=(drawn[0],))
+    block = Chapter("Numbers", table=NUMBERS, pictures=(drawn[0],))
     return page.write(root, sections, [block], plots=drawn)[0]
 
 
@@ -70,7 +71,7 @@ def _plots(root: Path, section: Section) -> list[Path]:
     looks, folder = style.Looks(row.label for row in section.rows), root / section.folder
     with style.style():
         return [
-            pictures.samples(section, folder / "samples.png"),
+            *pictures.sheet(section, folder / "samples.png", "samples"),
             curves.learning_curves(section, folder / "learning_curves.png", looks),
             *bars.scores(section, folder, looks),
         ]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bench.paper import figures
+from bench.paper.drawing import Drawing
 from bench.report.content.sections import Section, split
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
@@ -73,7 +74,7 @@ def parts(root: Path) -> dict[str, list[Section]]:
 
 
 @pytest.fixture(scope="module")
-def drawn(out) -> list[figures.Drawing]:
+def drawn(out) -> list[Drawing]:
     return figures.write(out, parts(out), SETTINGS)
 
 
@@ -102,7 +103,7 @@ def test_the_same_records_give_the_same_bytes(out, drawn):
 def test_gradient_norms_are_those_of_each_k_within_its_steps(out, monkeypatch):
     seen = {}
 
-    def spy(section: Section, figure: str, path: Path, *rest: Any) -> list[Path]:
+    def spy(section: Section, figure: str, path: Path, *_: Any) -> list[Path]:
         if path.stem == "gradient-norm-by-K":
             seen["rows"] = section.rows
             seen["figure"] = figure

@@ -8,15 +8,17 @@ from statistics import mean
 
 import pytest
 
-from bench.paper import captions, curves, formats, measured, tables
+from bench.paper import captions, curves, measured, tables
 from bench.paper import plan as plans
 from bench.report.content.statistics import t_interval
+from bench.report.tables import csv as csvs
+from bench.report.tables.model import Table
 from bench.results.cell_folder import CellFolder, read_all
 from bench.results.status import CellStatus
 from tests import fabricate, paper_runs
 
 
-def built(out, plan) -> dict[str, tables.PaperTable]:
+def built(out, plan) -> dict[str, Table]:
     records = measured.read(out, plan)
     protocols = measured.protocols(records)
     found = tables.comparisons(measured.comparison(out, plan, records, protocols))
@@ -25,11 +27,11 @@ def built(out, plan) -> dict[str, tables.PaperTable]:
     return {table.name: table for table in found}
 
 
-def rows(table: tables.PaperTable) -> dict[str, dict[str, str]]:
+def rows(table: Table) -> dict[str, dict[str, str]]:
     """The texts: row label -> column -> text."""
     found = {}
-    for items in zip(*(column.items for column in table.columns), strict=True):
-        found[items[0].text] = {column.header: item.text for column, item in zip(table.columns, items, strict=True)}
+    for cells in table.rows:
+        found[cells[0].text] = {column.header: cell.text for column, cell in zip(table.columns, cells, strict=True)}
     return found
 
 
@@ -45,7 +47,7 @@ def quick() -> plans.Plan:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, quick) -> dict[str, tables.PaperTable]:
+def whole(tmp_path_factory, quick) -> dict[str, Table]:
     out = paper_runs.write(tmp_path_factory.mktemp("paper"), quick)
     return built(out, quick)
 
@@ -97,7 +99,7 @@ def test_the_shared_point_is_the_same_in_every_table(whole):
 
 
 def test_captions_state_what_differs(whole):
-    text = " ".join(whole["table-2"].caption)
+    text = " ".join(whole["table-2"].notes)
     for words in (
         "data set digits, 1 × 8 × 8",
         "1,498 training images (40,000)",
@@ -112,8 +114,8 @@ def test_captions_state_what_differs(whole):
         assert words in text, words
     assert "K 20" not in text  # it stands in a column
     for name, words in (("table-3a", "K 20 (100)"), ("table-3b", "sigma 0.06 (0.03)"), ("table-1a", "n_f 32")):
-        assert words in " ".join(whole[name].caption)
-    assert "[-1, 1]" in " ".join(whole["table-1b"].caption)
+        assert words in " ".join(whole[name].notes)
+    assert "[-1, 1]" in " ".join(whole["table-1b"].notes)
 
 
 @pytest.mark.parametrize("extractor", ["inception", "efficientnet-lite0"])
@@ -167,7 +169,7 @@ def test_missing_cells_are_shown_with_their_status(partial):
     assert entry(diverged, "cells") == "3 diverged at updates 800, 801, 802"
     assert entry(rows(found["table-2"])["10"], "cells") == "2 finished, 1 diverged at update 77"
     assert entry(rows(found["table-1a"])["vae"], "digits cells") == "2 finished, 1 not run"
-    notes = " ".join(found["table-2"].caption)
+    notes = " ".join(found["table-2"].notes)
     assert "seed 1: diverged at update 77 (energy gap became nan at update 77)" in notes
 
 
@@ -176,9 +178,9 @@ def test_a_mean_over_survivors_leaves_the_others_out(partial, whole):
     records = [r for r in read_all(out / "ebm.steps=10,ebm.sigma=0.1,ebm.sigma_final=0.1") if r.finished]
     values = [r.metric("KID")["value"] for r in records]
     (column,) = [c for c in found["table-2"].columns if c.header.startswith("measured: KID")]
-    item = column.items[1]
-    assert item.values[0] == pytest.approx(mean(values))
-    assert item.values[2] == 2
+    fields = list(column.cells[1].fields.values())
+    assert fields[0] == pytest.approx(mean(values))
+    assert fields[2] == 2
 
 
 def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):
@@ -189,7 +191,7 @@ def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):
     assert entry(row, "reported: FID") == "182.5†"
     assert entry(row, "cells") == "3 not run"
     assert entry(row, "measured: KID") == "not run"
-    assert "nothing has been measured yet" in " ".join(found["table-2"].caption)
+    assert "nothing has been measured yet" in " ".join(found["table-2"].notes)
     assert curves.write(tmp_path, []) == []
 
 
@@ -206,20 +208,20 @@ def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
     assert entry(second["16"], "cells") == "3 finished"
     assert entry(first["32"], "cells") == "2 finished, 1 under protocol 2"  # as in Table 1: its seed 2
     assert entry(rows(found["table-1a"])["ebm"], "digits cells") == "2 finished, 1 under protocol 2"
-    counts = [c for name in ("table-3b", "table-3b.protocol-2") for c in found[name].caption if "generated images" in c]
+    counts = [c for name in ("table-3b", "table-3b.protocol-2") for c in found[name].notes if "generated images" in c]
     assert len(counts) == 2
     assert counts[0] != counts[1]
-    written = formats.write(out, list(found.values()))
+    written = tables.write(out, list(found.values()))
     assert out / "tables" / "table-3b.protocol-2.csv" in written
-    formats.write(out, [table for table in found.values() if table.number == 1])
+    tables.write(out, [table for table in found.values() if "protocol" not in table.name])
     assert not list((out / "tables").glob("*protocol*"))
 
 
 def test_csv_has_full_precision(whole, partial):
     for table in whole.values():
-        lines = list(csv.reader(io.StringIO(formats.as_csv(table))))
+        lines = list(csv.reader(io.StringIO(csvs.render([table]))))
         assert {len(line) for line in lines} == {len(lines[0])}
-    lines = list(csv.DictReader(io.StringIO(formats.as_csv(whole["table-2"]))))
+    lines = list(csv.DictReader(io.StringIO(csvs.render([whole["table-2"]]))))
     assert [line["K"] for line in lines][:3] == ["5", "10", "20"]
     assert lines[1]["reported: FID"] == "182.5"
     assert lines[1]["reported: FID, confirmed"] == "False"
@@ -227,15 +229,16 @@ def test_csv_has_full_precision(whole, partial):
     assert lines[0]["measured: KID(efficientnet-lite0) n"] == "0"
 
 
-def test_markdown_and_latex_hold_every_entry(partial):
+def test_markdown_and_latex_hold_every_entry(partial, tmp_path):
     _, found = partial
     table = found["table-3b"]
-    text, tex = formats.markdown(table), formats.latex(table)
+    tables.write(tmp_path, [table])
+    text, tex = ((tmp_path / f"tables/table-3b.{ending}").read_text(encoding="utf-8") for ending in ("md", "tex"))
     assert "2 not run, 1 interrupted at update 300" in text
     assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
     assert r"n\_f" in tex
     body = tex[tex.index(r"\midrule") : tex.index(r"\bottomrule")]
-    assert body.count(r"\\") == len(table.columns[0].items)
+    assert body.count(r"\\") == len(table.columns[0].cells)
 
 
 def test_curves_leave_out_what_is_missing(partial, quick):

@@ -12,8 +12,7 @@ import pytest
 from bench.errors import UserError
 from bench.report.content import numerals
 from bench.report.content.sections import Summary, split
-from bench.report.tables import csv as csvs
-from bench.report.tables import markup as tables
+from bench.report.tables import files
 from bench.results.cell_folder import read_all
 from bench.results.record import Record
 from tests import fabricate
@@ -33,8 +32,7 @@ def results(tmp_path_factory) -> Path:
     """The tables alone; tests/test_report_plots.py builds the whole report."""
     root = fabricate.comparison(tmp_path_factory.mktemp("results"))
     sections = split(read_all(root))
-    csvs.write(root, sections)
-    tables.write(root, sections)
+    files.write(root, sections)
     return root
 
 
@@ -197,7 +195,7 @@ def _changed(seed: int, change: dict[tuple[str, ...], object]) -> dict:
 def test_other_protocols_stand_apart(change):
     sections = split(in_memory(fabricate.record(seed=0), _changed(1, change), fabricate.record(seed=2)))
     assert [[record.seed for record in section.records] for section in sections] == [[0, 2], [1]]
-    text = tables.markdown(sections)
+    text = files.as_markdown(sections)
     assert "## digits (protocol 1 of 2)" in text
     assert "## digits (protocol 2 of 2)" in text
 
@@ -205,7 +203,7 @@ def test_other_protocols_stand_apart(change):
 def test_the_evaluation_seed_does_not_part_a_table():
     changed = _changed(1, {("evaluation_seeds",): [1, 2], ("config", "evaluation", "seeds"): [1, 2]})
     (section,) = split(in_memory(fabricate.record(seed=0), changed))
-    assert "evaluation seeds 0, 1 or 1, 2" in tables.markdown([section])
+    assert "evaluation seeds 0, 1 or 1, 2" in files.as_markdown([section])
 
 
 def test_other_counts_stand_apart():
@@ -227,7 +225,7 @@ def test_an_outcome_does_not_part_a_table_and_its_note_names_the_model():
     fewer = fabricate.record(model="vae")
     fewer["metrics"][12] |= left_out
     (section,) = split(in_memory(fabricate.record(), fewer))
-    text = tables.markdown([section])
+    text = files.as_markdown([section])
     assert "interpolation length ratio (vae): 4 paths with equal ends left out." in text
     assert "interpolation length ratio: mean over 64 paths or 60 pairs, 9 points on each path." in text
 
@@ -258,7 +256,9 @@ def test_the_same_cell_twice_is_refused():
 def test_a_score_that_one_seed_lacks_states_its_count():
     partial = fabricate.record(seed=1)
     del partial["metrics"][9]
-    assert r"0.0200 \[0.0180, 0.0220\] (n = 1)" in tables.markdown(split(in_memory(fabricate.record(seed=0), partial)))
+    assert r"0.0200 \[0.0180, 0.0220\] (n = 1)" in files.as_markdown(
+        split(in_memory(fabricate.record(seed=0), partial))
+    )
 
 
 # --- formats ---
@@ -266,7 +266,7 @@ def test_a_score_that_one_seed_lacks_states_its_count():
 
 def test_names_are_escaped(tmp_path):
     sections = split(in_memory(fabricate.record("[x]%{y}~^", r"a_b|c&\d")))
-    markdown, latex = tables.markdown(sections), tables.latex(sections)
+    markdown, latex = files.as_markdown(sections), files.as_latex(sections)
     assert r"| a\_b\|c\&\\d |" in markdown
     assert r"a\_b\textbar{}c\&\textbackslash{}d & 0.01000 {[}0.00900, 0.01100{]}" in latex
     assert r"\caption{{[}x{]}\%\{y\}\textasciitilde{}\textasciicircum{}." in latex

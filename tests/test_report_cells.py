@@ -13,8 +13,7 @@ from bench.report.content.outcomes import Absent
 from bench.report.content.ranking import rank
 from bench.report.content.sections import Section, split
 from bench.report.plots import style
-from bench.report.tables import csv as csvs
-from bench.report.tables import markup as tables
+from bench.report.tables import files
 from bench.results.cell_folder import CellFolder, read_all
 from bench.results.status import CellStatus
 from tests import fabricate
@@ -106,12 +105,12 @@ def test_tables_show_them_and_average_the_others(started):
         "ebm": "2 finished, 1 interrupted at update 300",
         "vae": "1 finished, 2 not run",
     }
-    text = tables.markdown(sections)
+    text = files.as_markdown(sections)
     assert "2 finished, 1 interrupted at update 300" in text
     assert next(line for line in text.splitlines() if line.startswith("| dcgan")).count("–") == 4
     assert "No record, and in no average: dcgan, seed 0: not run." in text
-    assert "dcgan" in tables.latex(sections)
-    table, cells = csvs.write(started, sections)
+    assert "dcgan" in files.as_latex(sections)
+    table, cells, *_ = files.write(started, sections)
     with open(table, newline="", encoding="utf-8") as file:
         rows = {line["model"]: line for line in csv.DictReader(file) if line["kind"] == "model"}
     assert (rows["dcgan"]["seeds finished"], rows["dcgan"]["seeds without a record"]) == ("0", "3")

@@ -169,9 +169,9 @@ def test_files_of_others_are_left_alone(tmp_path):
 # --- what bars and curves are made of ---
 
 
-def panel_of(section: Section, name: str) -> bars._Panel:
+def panel_of(section: Section, name: str) -> bars._BarPanel:
     metric = next(metric for metric in section.metrics if metric["name"] == name)
-    return bars._Panel.of(section, metric, list(section.rows))
+    return bars._BarPanel.of(section, metric, list(section.rows))
 
 
 def test_a_bars_whisker_is_the_interval_over_seeds_or_over_images():

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.content.blocks import Block, blocks
 from bench.report.content.captions import caption
 from bench.report.content.sections import Section, split
-from bench.report.tables import csv as csvs
-from bench.report.tables import markup as tables
+from bench.report.tables import files
+from bench.report.tables.model import Table
+from bench.report.tables.scores import tables
 from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.fabricate import section_of
@@ -19,14 +19,14 @@ from tests.fabricate import section_of
 KID = "KID(efficientnet-lite0)"
 
 
-def block_of(section: Section, title: str) -> Block:
-    return next(block for block in blocks(section) if block.title.startswith(title))
+def block_of(section: Section, title: str) -> Table:
+    return next(block for block in tables(section) if block.title.startswith(title))
 
 
 def bold(section: Section) -> dict[str, list[str]]:
     """Header of each column with bold cells -> the models that are bold in it."""
     found = {}
-    for block in blocks(section):
+    for block in tables(section):
         labels = [cell.text for cell in block.columns[0].cells]
         for column in block.columns:
             if names := [label for label, cell in zip(labels, column.cells, strict=True) if cell.bold]:
@@ -38,7 +38,7 @@ def _table_csv(root: Path, section: Section) -> list[dict[str, str]]:
     """The lines of table.csv of the section's records, written into a results folder."""
     for record in section.records:
         fabricate.cell(root, record.data, pictures=False)
-    with open(csvs.write(root, split(read_all(root)))[0], newline="", encoding="utf-8") as file:
+    with open(files.write(root, split(read_all(root)))[0], newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -50,7 +50,7 @@ def test_what_is_best_beyond_chance_is_bold():
     assert found["Interpolation between real images: length ratio ↓"] == ["ebm"]
     assert not any(title.startswith(("Reconstruction", "Diagnostics", "Cost")) for title in found)  # equal, or alone
     assert not any(title.endswith(": copying") for title in found)  # a description
-    text, latex = tables.markdown([section]), tables.latex([section])
+    text, latex = files.as_markdown([section]), files.as_latex([section])
     assert text.count("**") == 2 * latex.count(r"\textbf{") == 2 * len(found)
     assert "**0.010010 ± 0.000025**" in text
     assert r"\textbf{0.010010 $\pm$ 0.000025}" in latex
@@ -138,7 +138,7 @@ def test_the_share_of_sampling_is_that_of_the_analysis_of_variance(tmp_path):
 )
 def test_without_two_of_both_seeds_there_is_no_share(values):
     section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
-    assert not any(block.title.startswith("Share") for block in blocks(section))
+    assert not any(block.title.startswith("Share") for block in tables(section))
     assert not any(line.startswith("Share") for line in caption(section))
 
 
@@ -151,7 +151,7 @@ def test_references_stand_below_the_models_where_they_have_a_score(tmp_path):
     assert [cell.text for cell in samples.columns[0].references] == ["real, held out (299 images)", "uniform noise"]
     assert samples.columns[1].references[1].text == "0.400 [0.360, 0.440]"
     assert block_of(section, "Reconstruction").columns[0].references == []
-    lines = tables.markdown([section]).splitlines()
+    lines = files.as_markdown([section]).splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("| real, held out"))
     assert not lines[first - 1].strip("| ")  # an empty row parts them
     assert lines[first - 2].startswith("| vae")
@@ -188,7 +188,7 @@ def test_records_that_disagree_on_a_reference_are_reported():
 
 def test_records_without_references_have_no_such_rows():
     section = section_of(fabricate.record() | {"references": {}})
-    assert all(column.references == [] for block in blocks(section) for column in block.columns)
+    assert all(column.references == [] for block in tables(section) for column in block.columns)
     assert "Rows below" not in " ".join(caption(section))
 
 
@@ -198,7 +198,7 @@ def test_records_without_references_have_no_such_rows():
 def test_each_group_has_its_table():
     headers = {
         block.title: [column.header for column in block.columns[1:]]
-        for block in blocks(section_of(fabricate.record(), fabricate.record(seed=1)))
+        for block in tables(section_of(fabricate.record(), fabricate.record(seed=1)))
     }
     assert list(headers) == [
         "Samples",
@@ -226,7 +226,7 @@ def test_each_group_has_its_table():
 
 def test_the_papers_path_is_in_the_csv_alone(tmp_path):
     section = section_of(fabricate.record())
-    assert "paper path" not in tables.markdown([section])
+    assert "paper path" not in files.as_markdown([section])
     line = _table_csv(tmp_path, section)[0]
     assert float(line["interpolation length ratio, paper path mean"]) == pytest.approx(1.51)
     assert float(line["interpolation length ratio, paper path, real ends mean"]) == pytest.approx(1.61)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import report
-from bench.paper import curves, figures, formats, measured, tables
+from bench.paper import curves, figures, measured, tables
 from bench.paper.plan import MAIN, Plan
 from bench.report.content import sections
 from bench.report.content.outcomes import absent
 from bench.report.page import page
+from bench.report.page.figures import SAMPLES
+from bench.report.tables import markdown
 from bench.storage.files import write_text
 
 INDEX = "tables.md"
@@ -22,28 +24,27 @@ def build(out: Path, plan: Plan) -> list[Path]:
     """
     records = measured.read(out, plan)
     protocols = measured.protocols(records)
-    parts = measured.comparison(out, plan, records, protocols)
     ablations = [(one, measured.ablation(out, one, records, protocols)) for one in plan.ablations]
-    found = tables.comparisons(parts)
+    found = tables.comparisons(measured.comparison(out, plan, records, protocols))
     for one, own in ablations:
         found += tables.ablations(one, own)
-    written = formats.write(out, found)
-    text = "\n".join([f"# {_title(plan)}\n\n{_intro(plan)}\n", *(formats.markdown(table) for table in found)])
-    write_text(out / INDEX, text)
-    written += [out / INDEX]
+    title, intro = _title(plan), _intro(plan)
+    texts = [f"# {title}\n\n{intro}\n", *(f"{markdown.render(table, level=2)}\n" for table in found)]
+    write_text(out / INDEX, "\n".join(texts))
     of_main = report.build(out / MAIN) if records[MAIN] else []
-    written += of_main
     parted = {folder: sections.split(own) for folder, own in records.items()}
     by_steps = [point.folder for one in plan.ablations if one.axis == "steps" for point in one.points]
-    drawings = [*curves.write(out, ablations), *figures.write(out, parted, by_steps)]
-    written += [drawing.path for drawing in drawings]
-    blocks = [formats.page_block(table) for table in found]
-    blocks += [page.Block(drawing.title, drawing.caption, pictures=(drawing.path,)) for drawing in drawings]
+    drawn = [*figures.write(out, parted, by_steps), *curves.write(out, ablations)]
+    first, last = [], []  # the samples come first, and after them the tables
+    for one in drawn:
+        part = first if one.path.stem == SAMPLES else last
+        part.append(page.Chapter(one.title, one.caption, pictures=(one.path,)))
+    chapters = [*first, *(page.Chapter(one.title, table=one) for one in found), *last]
     main = sections.split(records[MAIN], absent(out / MAIN, records[MAIN]))
     plots = [path for path in of_main if path.suffix == ".png"]
     further = sections.split([record for folder, own in records.items() if folder != MAIN for record in own])
-    words = {"title": _title(plan), "intro": _intro(plan)}
-    return written + page.write(out, main, blocks, plots=plots, further=further, **words)
+    index = page.write(out, main, chapters, plots=plots, further=further, title=title, intro=intro)
+    return [*tables.write(out, found), out / INDEX, *of_main, *(one.path for one in drawn), *index]
 
 
 def _title(plan: Plan) -> str:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.paper.measured import Part
-from bench.paper.plan import MODEL, SETTINGS, Ablation
+from bench.paper.measured import Measured
+from bench.paper.plan import MODEL, SETTINGS, SYMBOLS, Ablation
 from bench.paper.reported import UNCONFIRMED, reported
-from bench.report.content.numerals import NONE, count
+from bench.report.content.numerals import NONE, count, listed, once
 from bench.report.content.outcomes import outcome
 from bench.results.record import Record
 
-NAMES = {"steps": "K", "energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
-_SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # stand in columns
+_NAMES = SYMBOLS | {"energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
+_SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # these have columns
 
 
-def comparison(table: str, parts: dict[str, Part]) -> list[str]:
-    """Of Table 1a or 1b; `parts` by data set."""
+def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
+    """The sentences below Table 1a or 1b; `parts` by data set."""
     there = ", ".join(facts["title"] for facts in reported().datasets.values())
-    lines = [f"Reported: table {table} of {reported().source}, on {there}. Measured: {', '.join(parts)}."]
-    lines += _never_compared(table, parts.values())
+    lines = [_sources(table, there, ", ".join(parts)), *_never_compared(table, list(parts.values()))]
     for dataset, part in parts.items():
-        lines += _differences(table, part, {"n_f": reported().datasets.get(dataset, {}).get("n_f", "64 or 128")})
+        n_f = reported().datasets.get(dataset, {}).get("n_f", "64 or 128")
+        lines.append(_differences(table, part, reported().settings[MODEL] | {"n_f": n_f}))
     if any(record.model != MODEL for part in parts.values() for record in part.records):
         lines.append("The baselines' settings are docs/models.md's; the paper's are not known to this file.")
     if table == "1b":
@@ -30,34 +30,33 @@ def comparison(table: str, parts: dict[str, Part]) -> list[str]:
             "Measured errors are per pixel and channel of images in [-1, 1], at the budgets stated; "
             "the paper's range of pixel values is not known to this file."
         )
-    return lines + _reading(parts.values(), table)
+    return lines + _reading(list(parts.values()), table)
 
 
-def ablation(one: Ablation, part: Part) -> list[str]:
-    """Of Table 2, 3a or 3b."""
-    theirs = ", ".join(f"{_name(key)} = {value:g}" for key, value in _paper_fixed(one).items())
-    lines = [f"Reported: table {one.table} of {reported().source}, on CIFAR-10, {theirs}. Measured: {part.dataset}."]
-    lines += _never_compared(one.table, [part])
-    lines += _differences(one.table, part, {})
+def ablation(one: Ablation, part: Measured) -> list[str]:
+    """The sentences below Table 2, 3a or 3b."""
+    values = reported().of(one.table)
+    stated = {name: {getattr(value, name) for value in values} for name in SETTINGS if name not in _SHOWN[one.table]}
+    fixed = [f"{SYMBOLS[name]} = {own.pop():g}" for name, own in stated.items() if len(own) == 1]
+    lines = [_sources(one.table, ", ".join(["CIFAR-10", *fixed]), part.dataset), *_never_compared(one.table, [part])]
+    lines.append(_differences(one.table, part, reported().settings[MODEL]))
     if one.table == "2":
         lines.append("gradient norm: mean of ||f'(x)|| over the steps of a sample's chain.")
     lines.append(f"{NONE}: the paper does not report it, or this scale does not hold it.")
     return lines + _reading([part], one.table)
 
 
-def _paper_fixed(one: Ablation) -> dict[str, float]:
-    values = reported().of(one.table)
-    found = {name: {getattr(value, name) for value in values} for name in SETTINGS}
-    return {name: own.pop() for name, own in found.items() if len(own) == 1 and name not in _SHOWN[one.table]}
+def _sources(table: str, there: str, here: str) -> str:
+    return f"Reported: table {table} of {reported().source}, on {there}. Measured: {here}."
 
 
-def _never_compared(table: str, parts: Iterable[Part]) -> list[str]:
+def _never_compared(table: str, parts: Sequence[Measured]) -> list[str]:
     if all(comparable(table, part) for part in parts):
         return []
     return ["Where images or features differ, reported and measured numbers stand side by side and cannot be compared."]
 
 
-def comparable(table: str, part: Part) -> bool:
+def comparable(table: str, part: Measured) -> bool:
     """Whether a score under the paper's name means the same here: its images and, for IS and FID, its features."""
     if part.dataset not in {value.dataset for value in reported().of(table)}:
         return False
@@ -65,35 +64,41 @@ def comparable(table: str, part: Part) -> bool:
     return table == "1b" or extractors == {reported().settings["extractor"]}
 
 
-def _differences(table: str, part: Part, own: dict[str, Any]) -> list[str]:
-    """One sentence of all settings that differ from the paper's."""
-    finished = [record for record in part.records if record.finished]
-    if not part.records:
-        return [f"{part.dataset}: nothing has been measured yet."]
-    paper, data = reported().settings, part.records[0].data["data"]
+def _differences(table: str, part: Measured, model: dict[str, Any]) -> str:
+    """One sentence of all settings that differ from the paper's; `model` are its energy model's."""
+    records = part.records
+    if not records:
+        return f"{part.dataset}: nothing has been measured yet."
+    paper, data = reported().settings, records[0].data["data"]
     found = []
     if part.dataset not in {value.dataset for value in reported().of(table)}:
         found.append(f"data set {part.dataset}, {' × '.join(map(str, data['image_shape']))}")
     if data["train"] != paper["images"]:
         found.append(f"{count(data['train'], 'training image')} ({paper['images']:,})")
-    found += _scores(table, finished)
-    found += _model([r for r in part.records if r.model == MODEL], paper[MODEL] | own, _SHOWN.get(table, ()))
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in part.records}))
-    found.append(f"training seeds {seeds} (their number is not stated)")
-    profiles = ", ".join(dict.fromkeys(record.data["profile"] for record in part.records))
-    return [
+    metrics = next((record.metrics for record in records if record.finished), [])
+    found += _reconstructed(metrics) if table == "1b" else _generated(metrics)
+    configs = [record.data["config"]["model"] for record in records if record.model == MODEL]
+    found += [
+        text
+        for name, theirs in model.items()
+        if name not in _SHOWN.get(table, ()) and (text := _setting(name, theirs, configs))
+    ]
+    found.append(f"training seeds {listed(sorted({r.seed for r in records}))} (their number is not stated)")
+    profiles = ", ".join(once(record.data["profile"] for record in records))
+    return (
         f"{part.dataset}, profile {profiles}: a run that differs from the paper's, whose values stand in brackets: "
         f"{'; '.join(found)}."
-    ]
+    )
 
 
-def _scores(table: str, finished: Sequence[Record]) -> list[str]:
+def _reconstructed(metrics: list[dict[str, Any]]) -> list[str]:
+    n = next((metric.get("n") for metric in metrics if metric["name"] == "MSE"), None)
+    return [f"{count(n, 'image')} reconstructed ({reported().settings['reconstructions']:,})"] if n else []
+
+
+def _generated(metrics: list[dict[str, Any]]) -> list[str]:
     """Extractor and counts."""
-    paper, metrics = reported().settings, finished[0].metrics if finished else []
-    found = []
-    if table == "1b":
-        n = next((metric.get("n") for metric in metrics if metric["name"] == "MSE"), None)
-        return [f"{count(n, 'image')} reconstructed ({paper['reconstructions']:,})"] if n else []
+    paper, found = reported().settings, []
     metric = next((metric for metric in metrics if metric.get("extractor")), None)
     if metric and metric["extractor"] != paper["extractor"]:
         size = f" at {metric['resize']} pixels" if metric.get("resize") else ""
@@ -106,50 +111,39 @@ def _scores(table: str, finished: Sequence[Record]) -> list[str]:
     return found
 
 
-def _model(records: Sequence[Record], paper: dict[str, Any], shown: Sequence[str]) -> list[str]:
-    """The energy model's settings; those that stand in columns are left out."""
-    found = []
-    configs = [record.data["config"]["model"] for record in records]
-    for name, theirs in paper.items():
-        here = dict.fromkeys(config[name] for config in configs if name in config)
-        if name in shown or not here or list(here) == [theirs]:
-            continue
-        own = " or ".join(_value(value) for value in here)
-        final = dict.fromkeys(config.get(f"{name}_final") for config in configs) if name in ("lr", "sigma") else {}
-        if len(here) == 1 and len(final) == 1 and (last := next(iter(final))) not in (None, *here):
-            own += f" falling to {_value(last)}"
-        found.append(f"{_name(name)} {own} ({_value(theirs)})")
-    return found
-
-
-def _name(setting: str) -> str:
-    return NAMES.get(setting, setting)
+def _setting(name: str, theirs: Any, configs: list[dict[str, Any]]) -> str:
+    """One of the energy model's settings, here and in the paper; nothing where it is the paper's."""
+    here = list(dict.fromkeys(config[name] for config in configs if name in config))
+    if here in ([], [theirs]):
+        return ""
+    own = " or ".join(map(_value, here))
+    final = {config.get(f"{name}_final") for config in configs} if name in ("lr", "sigma") else set()
+    if len(here) == len(final) == 1 and (last := final.pop()) not in (None, *here):
+        own += f" falling to {_value(last)}"
+    return f"{_NAMES.get(name, name)} {own} ({_value(theirs)})"
 
 
 def _value(value: Any) -> str:
     return f"{value:,}" if type(value) is int else f"{value:g}" if type(value) is float else str(value)
 
 
-def _reading(parts: Iterable[Part], table: str) -> list[str]:
+def _reading(parts: Sequence[Measured], table: str) -> list[str]:
     """How to read the entries, and what became of every cell that did not simply finish."""
-    parts = list(parts)
-    planned = max(line.planned for part in parts for line in part.lines)
-    lines = []
-    if planned > 1:
-        lines.append(
+    lines = ["Measured: one training seed, in brackets the 95 % bootstrap interval over images."]
+    if any(line.planned > 1 for part in parts for line in part.rows):
+        lines = [
             "Measured: mean ± half the width of its 95 % t interval over the finished training seeds; of a single "
             "seed, in brackets, the 95 % bootstrap interval over images."
-        )
-    else:
-        lines.append("Measured: one training seed, in brackets the 95 % bootstrap interval over images.")
+        ]
     if any(not value.confirmed for value in reported().of(table)):
         lines.append(f"{UNCONFIRMED}: the reported number still has to be confirmed against the paper.")
     for part in parts:
-        for line in part.lines:
-            name = f"{line.point.folder}" if line.point else line.row.label
-            for record in line.row.records:
-                if not record.finished:
-                    message = record.data["message"]
-                    end = outcome(record) + (f" ({message})" if message else "")
-                    lines.append(f"{part.dataset}, {name}, seed {record.seed}: {end}.")
+        for line in part.rows:
+            name = line.point.folder if line.point else line.row.label
+            lines += [f"{part.dataset}, {name}, seed {record.seed}: {_end(record)}." for record in line.row.failed]
     return lines
+
+
+def _end(record: Record) -> str:
+    message = record.data["message"]
+    return outcome(record) + (f" ({message})" if message else "")

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
-
-# isort: split
-from matplotlib.figure import Figure
-
 from bench.paper import toy
+from bench.paper.drawing import FOLDER, Drawing
 from bench.paper.plan import MAIN, MODEL
 from bench.report.content.sections import Row, Section, split
-from bench.report.plots import curves as sweeps
-from bench.report.plots import sheets as pictures
-from bench.report.plots import style
-from bench.results.layout import folder_name
+from bench.report.plots import curves, sheets, style
 
-FOLDER = "figures"
-
-
-@dataclass(frozen=True)
-class Drawing:
-    path: Path
-    title: str
-    caption: str  # one paragraph of plain text
+_SHEETS = {  # sheet of pictures -> title, caption
+    "samples": ("synthesis", "Samples of each model, as they came."),
+    "chain": (
+        "from noise to image",
+        "Each row is one sample along the short-run chain, from uniform noise to its last step; "
+        "numbers count Langevin steps.",
+    ),
+    "interpolations": (
+        "interpolation",
+        "Each row decodes a path between two latents that stays on the prior; the ratio compares the path's length in "
+        "pixels with the straight line between its ends.",
+    ),
+    "interpolations-reconstructed": (
+        "interpolation between real images",
+        "The same between the latents of two held-out images.",
+    ),
+    "reconstructions": (
+        "reconstruction",
+        "Held-out images above what each model makes of them: the VAE by its encoder, DCGAN and the short-run model by "
+        "latent inversion. The short-run model's latent has as many dimensions as the image, DCGAN's has 100 and the "
+        "VAE's 128 or fewer: the errors do not compare as if all compressed alike.",
+    ),
+    "long-chain": (
+        "chains beyond K",
+        "The same chains after K, 10 K and 100 K steps: the energy was learned for K steps from noise, and nothing "
+        "holds its samples in place afterwards.",
+    ),
+}
+_CURVES = {  # file -> title, heading, the curves' own figure, caption
+    "long-chain-curves": (
+        "energy and gradient norm beyond K",
+        "the chain run past its K steps",
+        "long-chain",
+        "Means over chains that run on past K (dotted), on a logarithmic axis: those that had converged would be flat.",
+    ),
+    "residual-view": (
+        "the chain as a residual network",
+        "the chain as a K-layer residual network",
+        "residual-view",
+        "x_k = x_{k-1} - step size x dE/dx + noise, layer by layer: how far a layer moves the image, whether it moves "
+        "it the way the whole chain goes (cosine 1) or across it (0), and how much of the path's squared length is "
+        "noise.",
+    ),
+}
 
 
 def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[Drawing]:
@@ -40,75 +69,23 @@ def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequen
         for section in sections.get(MAIN, ()):
             drawings += _of_cells(out, section)
         drawings += _by_steps(out, sections, by_steps)
-    return drawings + toy_triptych(out)
+    return drawings + toy.draw(out)
 
 
 def _of_cells(out: Path, section: Section) -> list[Drawing]:
     """What one section's cells look like: samples, chains, paths, reconstructions, the chain's inner life."""
     if not any(row.finished for row in section.rows):
         return []
-    folder = out / FOLDER / _folder(section)
-    looks = style.Looks(row.label for row in section.rows)
+    folder, looks = _folder(out, section), style.Looks(row.label for row in section.rows)
     drawings = []
-
-    def add(name: str, title: str, caption: str, draw: Callable[[Section, Path], Path | list[Path]]) -> None:
-        drawn = draw(section, folder / f"{name}.png")
-        paths = drawn if isinstance(drawn, list) else [drawn]
-        drawings.extend(Drawing(path, f"{section.title}: {title}", caption) for path in paths)
-
-    def curves(title: str, figure: str) -> Callable[[Section, Path], list[Path]]:
-        return lambda section, path: sweeps.together(section, figure, path, looks, f"{section.title}: {title}")
-
-    add("samples", "synthesis", f"Samples of each model, as they came. {_scale(section)}", pictures.samples)
-    add(
-        "chain",
-        "from noise to image",
-        "Each row is one sample along the short-run chain, from uniform noise to its last step; "
-        "numbers count Langevin steps.",
-        pictures.chain,
-    )
-    add(
-        "interpolations",
-        "interpolation",
-        "Each row decodes a path between two latents that stays on the prior; the ratio compares the path's length in "
-        "pixels with the straight line between its ends.",
-        pictures.interpolations,
-    )
-    add(
-        "interpolations-reconstructed",
-        "interpolation between real images",
-        "The same between the latents of two held-out images.",
-        pictures.interpolations_reconstructed,
-    )
-    add(
-        "reconstructions",
-        "reconstruction",
-        "Held-out images above what each model makes of them: the VAE by its encoder, DCGAN and the short-run model by "
-        "latent inversion. The short-run model's latent has as many dimensions as the image, DCGAN's has 100 and the "
-        "VAE's 128 or fewer: the errors do not compare as if all compressed alike.",
-        pictures.reconstructions,
-    )
-    add(
-        "long-chain",
-        "chains beyond K",
-        "The same chains after K, 10 K and 100 K steps: the energy was learned for K steps from noise, and nothing "
-        "holds its samples in place afterwards.",
-        pictures.long_chain,
-    )
-    add(
-        "long-chain-curves",
-        "energy and gradient norm beyond K",
-        "Means over chains that run on past K (dotted), on a logarithmic axis: those that had converged would be flat.",
-        curves("the chain run past its K steps", "long-chain"),
-    )
-    add(
-        "residual-view",
-        "the chain as a residual network",
-        "x_k = x_{k-1} - step size x dE/dx + noise, layer by layer: how far a layer moves the image, whether it moves "
-        "it the way the whole chain goes (cosine 1) or across it (0), and how much of the path's squared length is "
-        "noise.",
-        curves("the chain as a K-layer residual network", "residual-view"),
-    )
+    for name, (title, caption) in _SHEETS.items():
+        path = folder / f"{name}.png"
+        drawn = sheets.sheet(section, path, name) if name in sheets.SHEETS else sheets.reconstructions(section, path)
+        words = f"{caption} {_scale(section)}" if name == "samples" else caption
+        drawings += [Drawing(path, f"{section.title}: {title}", words) for path in drawn]
+    for name, (title, heading, figure, caption) in _CURVES.items():
+        drawn = curves.together(section, figure, folder / f"{name}.png", looks, f"{section.title}: {heading}")
+        drawings += [Drawing(path, f"{section.title}: {title}", caption) for path in drawn]
     return drawings
 
 
@@ -118,74 +95,36 @@ def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: It
     drawings = []
     for section in split([record for part in chosen for record in part.records if record.model == MODEL]):
         rows = _by_length(section)
-        looks = style.Looks(row.label for row in rows)
-        path = out / FOLDER / _folder(section) / "gradient-norm-by-K.png"
+        path, looks = _folder(out, section) / "gradient-norm-by-K.png", style.Looks(row.label for row in rows)
         title = f"{section.title}: gradient norm along the chain, for each K"
         caption = (
             "Mean ||dE/dx|| over chains. With fewer steps to go, each has to be longer; sigma differs between the "
             f"points as well, as in the paper's Table 2. {_scale(section)}"
         )
-        drawn = sweeps.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
+        drawn = curves.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
         drawings += [Drawing(each, title, caption) for each in drawn]
     return drawings
 
 
 def _by_length(section: Section) -> tuple[Row, ...]:
     """The section's finished rows by K, labelled by it and by sigma, and by all that differs where that is not all."""
-    rows = [row for row in section.rows if row.finished]
-    labels = [_length(row) for row in rows]
-    named = [
+    rows = sorted((row for row in section.rows if row.finished), key=_steps)
+    labels = []
+    for row in rows:
+        sigma = row.finished[0].data["config"]["model"].get("sigma")
+        labels.append(f"K = {_steps(row)}" + ("" if sigma is None else f", sigma {sigma:g}"))
+    return tuple(
         replace(row, label=label if labels.count(label) == 1 else f"{label}: {row.label}")
         for row, label in zip(rows, labels, strict=True)
-    ]
-    return tuple(sorted(named, key=lambda row: row.finished[0].data["network_evaluations_per_sample"]))
-
-
-def _length(row: Row) -> str:
-    settings = row.finished[0].data["config"]["model"]
-    sigma = f", sigma {settings['sigma']:g}" if "sigma" in settings else ""
-    return f"K = {row.finished[0].data['network_evaluations_per_sample']}{sigma}"
-
-
-def toy_triptych(out: Path) -> list[Drawing]:
-    """OUT/figures/toy.png: for each truth three densities on one scale of shades; nothing where there is no toy."""
-    toys = toy.read(out)
-    if not toys:
-        return []
-    titles = {"truth": "truth", "learned": "learned, exp(-E) / Z", "short_run": "short-run chains"}
-    path = Path(out) / FOLDER / "toy.png"
-    with style.style():
-        figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
-        for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
-            top = float(one.masses["truth"].max())  # one scale a row, so that shades compare
-            for axes, part in zip(axes_row, titles, strict=True):
-                shades = {"cmap": "magma", "vmin": 0.0, "vmax": top}
-                axes.imshow(one.masses[part], origin="lower", extent=(-1, 1, -1, 1), **shades)
-                axes.grid(visible=False)
-                axes.set_xticks([-1, 0, 1])
-                axes.set_yticks([-1, 0, 1])
-                distance = "" if part == "truth" else f"\ntotal variation {one.total_variation[part]:.3f}"
-                axes.set_title(titles[part] + (distance or f"\n{one.title}"))
-        style.save(figure, path)
-    return [Drawing(path, "Two dimensions, where the truth is known", _toy_caption(toys))]
-
-
-def _toy_caption(toys: Sequence[toy.Toy]) -> str:
-    settings = toys[0].settings
-    floors = ", ".join(
-        f"{one.title} {one.total_variation['sampling']:.3f} and {one.total_variation['untrained']:.3f}" for one in toys
-    )
-    return (
-        f"A small energy net learned by the same short-run algorithm, K = {settings['steps']} from uniform noise, "
-        f"{settings['updates']:,} updates. Total variation from the truth on a grid of {settings['bins']} x "
-        f"{settings['bins']}, {settings['ends']:,} chain ends, all densities smoothed alike ({settings['smooth']:g} "
-        f"squares); as many draws of the truth itself, and chains of an untrained net, have: {floors}."
     )
 
 
-def _folder(section: Section) -> str:
-    base = folder_name(section.dataset)
-    return base if section.number == 1 else f"{base}/protocol-{section.number}"
+def _steps(row: Row) -> int:
+    return row.finished[0].data["network_evaluations_per_sample"]
+
+
+def _folder(out: Path, section: Section) -> Path:
+    return out / FOLDER / section.folder.removeprefix("plots/")
 
 
 def _scale(section: Section) -> str:

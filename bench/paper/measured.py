@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,38 +18,42 @@ Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
 
 @dataclass(frozen=True)
-class Line:
-    """A model (Table 1) or a point (ablations) in one part of a table: a row of records, or of none."""
+class PaperRow:
+    """A model (Table 1) or a point (ablations) under one protocol: a row of records, or of none."""
 
     row: Row  # its `absent` are the planned cells without a record here
     planned: int  # training seeds
     point: Point | None = None
 
     @property
-    def status(self) -> str:
-        return self.row.status
+    def model(self) -> str:
+        return self.row.records[0].model if self.row.records else self.row.label
 
     @property
     def outcome(self) -> str:
-        """What stands in place of a score: `not run`, `diverged`; the whole status where cells differ."""
-        count, _, rest = self.status.partition(" ")
+        """What a table has in place of a score: `not run`, `diverged`; the whole status where cells differ."""
+        count, _, rest = self.row.status.partition(" ")
         same = count == str(len(self.row.records) + len(self.row.absent))
-        return rest.partition(" at update")[0] if same else self.status
+        return rest.partition(" at update")[0] if same else self.row.status
+
+    def place(self, axis: str) -> float:
+        """Where an ablation's point is along `axis`: its K, sigma or n_f."""
+        assert self.point is not None
+        return self.point.settings[axis]
 
 
 @dataclass(frozen=True)
-class Part:
-    """The lines of one data set under one protocol. A further protocol gets a further part, never the same table."""
+class Measured:
+    """The rows of one data set under one protocol. A further protocol gets a further one, never the same table."""
 
     dataset: str  # its label
-    section: Section | None  # None where nothing has a record yet
-    number: int
+    number: int  # of the protocol, from 1
     of: int
-    lines: tuple[Line, ...]
+    rows: tuple[PaperRow, ...]
 
     @property
     def records(self) -> list[Record]:
-        return [record for line in self.lines for record in line.row.records]
+        return [record for line in self.rows for record in line.row.records]
 
 
 def read(out: Path, plan: Plan) -> Records:
@@ -62,59 +66,53 @@ def protocols(records: Records) -> list[Section]:
     return split([record for own in records.values() for record in own])
 
 
-def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Part]]:
-    """Table 1: by data set, in the plan's order, the parts with a line for each model."""
-    models = [label(name) for name in plan.models]
+def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Measured]]:
+    """Table 1: by data set, in the plan's order, the parts with a row for each model."""
     found = {}
     for asked in plan.datasets:
         dataset = _label(asked, records[MAIN])
-        own = [record for record in records[MAIN] if record.dataset == dataset and record.model in models]
-        wanted = [(model, None, MAIN, [r for r in own if r.model == model], plan.seeds) for model in models]
-        found[dataset] = _parts(out, dataset, wanted, sections)
+        wanted = [(label(name), None, MAIN, plan.seeds) for name in plan.models]
+        found[dataset] = _parts(out, dataset, wanted, records, sections)
     return found
 
 
-def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Part]:
-    """Tables 2, 3a, 3b: the parts with a line for each point."""
-    points = [(point, records[point.folder]) for point in one.points]
-    dataset = _label(one.dataset, [record for _, own in points for record in own])
-    wanted = []
-    for point, there in points:
-        own = [r for r in there if (r.dataset, r.model) == (dataset, MODEL) and r.seed in one.seeds]
-        wanted.append((MODEL, point, point.folder, own, one.seeds))
-    return _parts(out, dataset, wanted, sections)
+def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Measured]:
+    """Tables 2, 3a, 3b: the parts with a row for each point."""
+    dataset = _label(one.dataset, [record for point in one.points for record in records[point.folder]])
+    wanted = [(MODEL, point, point.folder, one.seeds) for point in one.points]
+    return _parts(out, dataset, wanted, records, sections)
 
 
-_Wanted = tuple[str, Point | None, str, list[Record], Sequence[int]]  # model, point, folder, records, planned seeds
+_Wanted = tuple[str, Point | None, str, Sequence[int]]  # model, point, folder, planned seeds
 
 
-def _parts(out: Path, dataset: str, wanted: list[_Wanted], sections: Sequence[Section]) -> list[Part]:
-    """A part for each section that has any of the records wanted; one without a section where there is no record."""
-    every = {record.path for *_, own, _ in wanted for record in own}
-    shown = [section for section in sections if any(record.path in every for record in section.records)]
+def _parts(
+    out: Path, dataset: str, wanted: list[_Wanted], records: Records, sections: Sequence[Section]
+) -> list[Measured]:
+    """A part for each section that has any of the records wanted; one without records where there is none."""
+    own = [
+        [r for r in records[folder] if (r.dataset, r.model) == (dataset, model) and (not point or r.seed in seeds)]
+        for model, point, folder, seeds in wanted
+    ]
+    numbers = {record.path: section.number for section in sections for record in section.records}
+    every = {numbers[record.path] for found in own for record in found}
+    shown = [section for section in sections if section.dataset == dataset and section.number in every]
     parts = []
-    for section in shown or [None]:
-        lines: list[Line] = []
-        for model, point, folder, own, seeds in wanted:
-            paths = {record.path for record in own}
-            rows = [
-                replace(row, absent=())
-                for row in (section.rows if section else ())
-                if row.records and row.records[0].path in paths
-            ]
+    for section in shown or [Section(dataset, 1, 1, ())]:
+        lines: list[PaperRow] = []
+        for (model, point, folder, seeds), found in zip(wanted, own, strict=True):
+            paths = {record.path for record in found}
+            rows = [row for row in section.rows if row.records[0].path in paths] or [Row(model, ())]
             here = {record.seed for row in rows for record in row.records}
-            elsewhere = {record.seed: _number(shown, record) for record in own if record.seed not in here}
+            elsewhere = {record.seed: numbers[record.path] for record in found if record.seed not in here}
             absent = tuple(
                 Absent(dataset, model, seed, _missing(out / folder, dataset, model, seed, elsewhere))
                 for seed in seeds
                 if seed not in here
             )
-            if not rows:
-                rows = [Row(model, (), ())]
             rows[0] = replace(rows[0], absent=absent)
-            lines += [Line(row, len(seeds), point) for row in rows]
-        number, of = (section.number, section.of) if section else (1, 1)
-        parts.append(Part(dataset, section, number, of, tuple(lines)))
+            lines += [PaperRow(row, len(seeds), point) for row in rows]
+        parts.append(Measured(dataset, section.number, section.of, tuple(lines)))
     return parts
 
 
@@ -122,10 +120,6 @@ def _missing(root: Path, dataset: str, model: str, seed: int, elsewhere: dict[in
     if seed in elsewhere:
         return f"under protocol {elsewhere[seed]}"
     return status_text(CellFolder(root, dataset, model, seed).live_status())
-
-
-def _number(sections: Iterable[Section], record: Record) -> int:
-    return next(section.number for section in sections if record in section.records)
 
 
 def _label(asked: str, records: list[Record]) -> str:

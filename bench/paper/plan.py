@@ -25,7 +25,8 @@ TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b
 TOY = "toy"
 PARTS = (*TABLES, TOY)  # of a run
 AXES = {"2": "steps", "3a": "sigma", "3b": "n_f"}  # what an ablation varies
-SETTINGS = ("steps", "sigma", "n_f")  # what its table states
+SYMBOLS = {"steps": "K", "sigma": "sigma", "n_f": "n_f"}  # of the settings that an ablation's table states
+SETTINGS = tuple(SYMBOLS)
 _ORDER = ("steps", "sigma", "sigma_final", "n_f")  # in a folder's name; further settings follow by name
 _ALLOWED = {
     "table1": {"datasets", "models", "seeds"},
@@ -59,6 +60,10 @@ class Ablation:
     @property
     def axis(self) -> str:
         return AXES[self.table]
+
+    @property
+    def symbol(self) -> str:
+        return SYMBOLS[self.axis]
 
     def fixed(self) -> dict[str, float]:
         """The settings that all points share."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.paper import captions
-from bench.paper.measured import Line, Part
+from bench.paper.measured import Measured, PaperRow
 from bench.paper.plan import Ablation
 from bench.paper.reported import Value, reported
-from bench.report.content.numerals import NONE, bracketed, plus_minus
+from bench.report.content.numerals import NONE, budget_text, estimate
+from bench.report.tables import csv, latex, markdown
+from bench.report.tables.model import Cell, Column, Table
+from bench.report.tables.scores import ARROWS
+from bench.storage.files import write_text
 
+FOLDER = "tables"
 SAMPLES = (("IS",), ("FID", "FD"), ("KID",))  # of each the one that the records have
-ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
 BETTER = {"IS": " ↑", "FID": " ↓", "MSE": " ↓", "gradient norm": ""}  # of the reported scores
-SYMBOLS = {"steps": "K", "sigma": "sigma", "n_f": "n_f"}
 TITLES = {
     "1a": "quality of samples",
     "1b": "reconstruction error",
@@ -25,59 +28,56 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Item:
-    """One cell: what a reader sees, and the values of its CSV fields."""
-
-    text: str
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Column:
-    header: str
-    fields: tuple[str, ...]  # CSV columns
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """One of the paper's tables under one protocol."""
-
-    table: str  # 1a, 1b, 2, 3a, 3b
-    number: int  # of the protocol, from 1
-    of: int
-    columns: tuple[Column, ...]
-    caption: tuple[str, ...]  # sentences
-
-    @property
-    def name(self) -> str:
-        """The stem of its files: table-1a, further protocols table-1a.protocol-2."""
-        return f"table-{self.table}" + (f".protocol-{self.number}" if self.number > 1 else "")
-
-    @property
-    def title(self) -> str:
-        protocol = f" (protocol {self.number} of {self.of})" if self.of > 1 else ""
-        return f"Table {self.table}: {TITLES[self.table]}{protocol}"
+def write(out: Path, tables: list[Table]) -> list[Path]:
+    """Write OUT/tables/table-*.csv, .md and .tex, and remove those of protocols that are gone; their paths."""
+    written = []
+    for table in tables:
+        caption = latex.sentences([f"{table.title}.", *table.notes])
+        forms = {
+            "csv": csv.render([table]),
+            "md": markdown.render(table, level=2) + "\n",
+            "tex": f"{latex.PREAMBLE}\n{latex.float_of([table], caption, f'tab:{table.name}', titled=False)}\n",
+        }
+        for ending, text in forms.items():
+            written.append(out / FOLDER / f"{table.name}.{ending}")
+            write_text(written[-1], text)
+    for path in (out / FOLDER).glob("table-*"):
+        if path not in written:
+            path.unlink()
+    return written
 
 
-def comparisons(parts: dict[str, list[Part]]) -> list[PaperTable]:
+def comparisons(parts: dict[str, list[Measured]]) -> list[Table]:
     """Tables 1a and 1b: a row for each model; `parts` by data set, as `measured.comparison` gives them."""
     every = [part for own in parts.values() for part in own]
     tables = []
     for table, names in (("1a", SAMPLES), ("1b", (("MSE",),))):
         for number in sorted({part.number for part in every}):
             here = {part.dataset: part for part in every if part.number == number}
-            columns, of = _comparison(table, names, here), max(part.of for part in every)
-            tables.append(PaperTable(table, number, of, columns, tuple(captions.comparison(table, here))))
+            columns, notes = _comparison(table, names, here), captions.comparison(table, here)
+            tables.append(_table(table, number, max(part.of for part in every), columns, notes))
     return tables
 
 
-def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Part]) -> tuple[Column, ...]:
+def ablations(one: Ablation, parts: list[Measured]) -> list[Table]:
+    """Table 2, 3a or 3b: a row for each value that the paper or this run has."""
+    return [
+        _table(one.table, part.number, part.of, _ablation(one, part), captions.ablation(one, part)) for part in parts
+    ]
+
+
+def _table(table: str, number: int, of: int, columns: list[Column], notes: list[str]) -> Table:
+    """One of the paper's tables under one protocol; further protocols have files named table-1a.protocol-2."""
+    protocol = f" (protocol {number} of {of})" if of > 1 else ""
+    name = f"table-{table}" + (f".protocol-{number}" if number > 1 else "")
+    return Table(f"Table {table}: {TITLES[table]}{protocol}", columns, tuple(notes), name)
+
+
+def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Measured]) -> list[Column]:
     values = reported().of(table)
     rows = dict.fromkeys(value.model for value in values)  # the paper's models first, in its order
-    rows |= dict.fromkeys(_model(line) for part in parts.values() for line in part.lines)
-    columns = [_labels("model", rows)]
+    rows |= dict.fromkeys(line.model for part in parts.values() for line in part.rows)
+    columns = [_texts("model", rows)]
     for dataset in dict.fromkeys([*(value.dataset for value in values), *parts]):
         title = reported().datasets.get(dataset, {}).get("title", dataset)
         theirs = {value.model: value for value in values if value.dataset == dataset}
@@ -85,32 +85,22 @@ def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, P
             score = next(iter(theirs.values())).score
             columns.append(_reported(f"{title} {score}", score, [theirs.get(key) for key in rows]))
         if dataset in parts:
-            lines = {_model(line): line for line in parts[dataset].lines}
+            lines = {line.model: line for line in parts[dataset].rows}
             columns += _measured(parts[dataset], [lines.get(key) for key in rows], names, f"{dataset} ")
-    return tuple(columns)
+    return columns
 
 
-def ablations(one: Ablation, parts: list[Part]) -> list[PaperTable]:
-    """Table 2, 3a or 3b: a row for each value that the paper or this run has."""
-    columns = [_ablation(one, part) for part in parts]
-    return [
-        PaperTable(one.table, part.number, part.of, own, tuple(captions.ablation(one, part)))
-        for part, own in zip(parts, columns, strict=True)
-    ]
-
-
-def _ablation(one: Ablation, part: Part) -> tuple[Column, ...]:
+def _ablation(one: Ablation, part: Measured) -> list[Column]:
     values = reported().of(one.table)
-    rows: list[tuple[float, Line | None]] = []
-    new = []  # where the paper's numbers stand, if a place has several lines
-    places = {*(getattr(value, one.axis) for value in values), *(_place(one, line) for line in part.lines)}
+    rows: list[tuple[float, PaperRow | None]] = []
+    new = []  # where the paper's numbers belong, if a place has several rows
+    places = {*(getattr(value, one.axis) for value in values), *(line.place(one.axis) for line in part.rows)}
     for place in sorted(places, reverse=one.table == "3a"):  # the paper's order
-        own = [line for line in part.lines if _place(one, line) == place] or [None]
+        own = [line for line in part.rows if line.place(one.axis) == place] or [None]
         rows += [(place, line) for line in own]
         new += [place] + [None] * (len(own) - 1)
-    lines, symbol = [line for _, line in rows], SYMBOLS[one.axis]
-    items = (Item(f"{place:g}", (place,)) for place, _ in rows)
-    columns = [Column(symbol, (symbol,), tuple(items))]
+    lines = [line for _, line in rows]
+    columns = [_numbers(one.symbol, [place for place, _ in rows])]
     sigmas = {value.steps: value.sigma for value in values}
     if one.axis == "steps":
         columns.append(_numbers("sigma, paper", map(sigmas.get, new)))
@@ -118,77 +108,54 @@ def _ablation(one: Ablation, part: Part) -> tuple[Column, ...]:
         found = {getattr(value, one.axis): value for value in values if value.score == score}
         columns.append(_reported(score, score, list(map(found.get, new))))
     if one.axis == "steps":
-        columns.append(_numbers("sigma, here", (line.point.settings["sigma"] if line else None for line in lines)))
-    return (*columns, *_measured(part, lines, (*SAMPLES, ("gradient norm",)), ""))
+        columns.append(_numbers("sigma, here", (line.place("sigma") if line else None for line in lines)))
+    return [*columns, *_measured(part, lines, (*SAMPLES, ("gradient norm",)), "")]
 
 
-def _place(one: Ablation, line: Line) -> float:
-    assert line.point is not None
-    return line.point.settings[one.axis]
-
-
-def _model(line: Line) -> str:
-    return line.row.records[0].model if line.row.records else line.row.label
-
-
-def _labels(header: str, texts: Iterable[str]) -> Column:
-    return Column(header, (header,), tuple(Item(text, (text,)) for text in texts))
+def _texts(header: str, texts: Iterable[str]) -> Column:
+    return Column(header, [Cell(text) for text in texts])
 
 
 def _numbers(header: str, values: Iterable[float | None]) -> Column:
-    items = (Item(NONE, (None,)) if value is None else Item(f"{value:g}", (value,)) for value in values)
-    return Column(header, (header,), tuple(items))
+    return Column(header, [Cell(NONE if x is None else f"{x:g}", x, fields={header: x}) for x in values])
 
 
 def _reported(title: str, score: str, values: Sequence[Value | None]) -> Column:
-    items = (Item(v.text, (v.value, v.confirmed)) if v else Item(NONE, (None, None)) for v in values)
-    name = f"reported: {title}"
-    return Column(name + BETTER[score], (name, f"{name}, confirmed"), tuple(items))
+    name, cells = f"reported: {title}", []
+    for value in values:
+        text, number, confirmed = (value.text, value.value, value.confirmed) if value else (NONE, None, None)
+        cells.append(Cell(text, number, fields={name: number, f"{name}, confirmed": confirmed}))
+    return Column(name + BETTER[score], cells)
 
 
-def _measured(part: Part, lines: Sequence[Line | None], names: Sequence[tuple[str, ...]], prefix: str) -> list[Column]:
+def _measured(
+    part: Measured, lines: Sequence[PaperRow | None], names: Sequence[tuple[str, ...]], prefix: str
+) -> list[Column]:
     """A column for each score, the budgets where it has any, and the cells' status."""
     columns = []
     for choice in names:
-        metric = example(part, choice)
-        label = metric["label"] if metric else choice[-1]
-        name = f"measured: {prefix}{label}"
-        fields = (f"{name} mean", f"{name} 95% half-width", f"{name} n", f"{name} 95% low", f"{name} 95% high")
-        shown = metric["name"] if metric else choice[-1]
-        items = tuple(_score(line, shown) for line in lines)
-        columns.append(Column(name + (ARROWS[metric["better"]] if metric else ""), fields, items))
-        if metric and metric.get("budget") is not None:
-            columns.append(_labels(f"{prefix}budget", (_budget(line, shown) for line in lines)))
-    statuses = (line.status if line else NONE for line in lines)
-    return [*columns, _labels(f"{prefix}cells", statuses)]
+        metric = example(part, choice) or {"name": choice[-1], "label": choice[-1], "better": "none"}
+        header, name = f"measured: {prefix}{metric['label']}", metric["name"]
+        columns.append(Column(header + ARROWS[metric["better"]], [_score(line, name, header) for line in lines]))
+        if metric.get("budget") is not None:
+            columns.append(_texts(f"{prefix}budget", (budget_text(x.row, name) if x else NONE for x in lines)))
+    return [*columns, _texts(f"{prefix}cells", (line.row.status if line else NONE for line in lines))]
 
 
-def example(part: Part, names: Sequence[str]) -> dict[str, Any] | None:
+def example(part: Measured, names: Sequence[str]) -> dict[str, Any] | None:
     """The metric under the first of the names that a record of the part has."""
     metrics = {metric["name"]: metric for record in part.records for metric in record.metrics}
     return next((metrics[name] for name in names if name in metrics), None)
 
 
-def _score(line: Line | None, name: str) -> Item:
+def _score(line: PaperRow | None, name: str, header: str) -> Cell:
     """Mean ± half-width; for one seed its own interval over images; in place of a score what became of the cells."""
-    nothing = (None, None, 0, None, None)
-    if line is None:
-        return Item(NONE, nothing)
-    summary = line.row.score(name)
-    if summary is None:
-        return Item(NONE if line.row.finished else line.outcome, nothing)
-    of = "" if summary.n == line.planned else f" ({summary.n} of {line.planned} seeds)"
-    if summary.half is not None:
-        low, high = summary.mean - summary.half, summary.mean + summary.half
-        return Item(plus_minus(summary) + of, (summary.mean, summary.half, summary.n, low, high))
-    interval = next(metric for record in line.row.finished if (metric := record.metric(name)))["interval"]
-    low, high = interval or (None, None)
-    return Item(bracketed(summary.mean, interval) + of, (summary.mean, None, 1, low, high))
-
-
-def _budget(line: Line | None, name: str) -> str:
-    found = [metric for record in line.row.finished if (metric := record.metric(name))] if line else []
-    if not found or found[0].get("budget") is None:
-        return NONE
-    unit = str(found[0].get("budget_unit") or "")
-    return f"{found[0]['budget']:g} {unit.replace('decodes', 'decode') if found[0]['budget'] == 1 else unit}".strip()
+    summary = line.row.score(name) if line else None
+    if line is None or summary is None:
+        text, numbers = NONE if line is None or line.row.finished else line.outcome, (None, None, 0, None, None)
+    else:
+        of = "" if summary.n == line.planned else f" ({summary.n} of {line.planned} seeds)"
+        text = estimate(summary) + of
+        numbers = (summary.mean, summary.half, summary.n, *(summary.interval or (None, None)))
+    fields = ("mean", "95% half-width", "n", "95% low", "95% high")
+    return Cell(text, numbers[0], fields={f"{header} {one}": x for one, x in zip(fields, numbers, strict=True)})

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.config.commandline import check_seeds
 from bench.config.console import say, shown
 from bench.contract import plugins
 from bench.errors import UserError, one_line
+from bench.paper import drawing
+from bench.report.plots import style
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
 from bench.storage.files import TooLargeError, read_bounded, write_bytes
@@ -29,7 +32,7 @@ from bench.storage.files import TooLargeError, read_bounded, write_bytes
 FOLDER = "toy"
 INDEX = "toy.json"
 SMOKE_UPDATES = 20
-PARTS = ("truth", "learned", "short_run")  # of an array, in this order
+PARTS = {"truth": "truth", "learned": "learned, exp(-E) / Z", "short_run": "short-run chains"}  # of an array, in order
 _TRAINER = "ebm.toy"
 _TYPE = np.dtype("<f4")
 _SCHEMA = 1
@@ -54,6 +57,8 @@ def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool 
 
     `updates` and `others` are settings of `ebm.toy.ToySettings`, each with a default.
     """
+    from tqdm import tqdm  # here, as the trainer: reading and drawing need neither
+
     trainer = plugins.module(_TRAINER, f"the toy ({_TRAINER})")
     settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
     index = Path(out) / FOLDER / INDEX
@@ -62,7 +67,8 @@ def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool 
     entries = {}
     for name, make in trainer.TRUTHS.items():
         truth = make()
-        with _bar(f"toy, {truth.name}", settings.updates, shown=progress) as bar:
+        title = f"toy, {truth.name}"
+        with tqdm(total=settings.updates, desc=title, disable=not progress, leave=False) as bar:
             energy = trainer.learn(truth, settings, seed, lambda _, bar=bar: bar.update())
         found = trainer.triptych(truth, energy, settings, seed)
         content = np.stack([getattr(found, part).numpy() for part in PARTS]).astype(_TYPE).tobytes()
@@ -117,6 +123,39 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     return stated
 
 
+def draw(out: Path) -> list[drawing.Drawing]:
+    """OUT/figures/toy.png: for each truth three densities on one scale of shades; nothing where there is no toy."""
+    toys = read(out)
+    if not toys:
+        return []
+    path = Path(out) / drawing.FOLDER / "toy.png"
+    with style.style():
+        figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
+        for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
+            shades = {"cmap": "magma", "vmin": 0.0, "vmax": float(one.masses["truth"].max())}  # a row compares
+            for axes, (part, title) in zip(axes_row, PARTS.items(), strict=True):
+                axes.imshow(one.masses[part], origin="lower", extent=(-1, 1, -1, 1), **shades)
+                axes.grid(visible=False)
+                axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+                below = one.title if part == "truth" else f"total variation {one.total_variation[part]:.3f}"
+                axes.set_title(f"{title}\n{below}")
+        style.save(figure, path)
+    return [drawing.Drawing(path, "Two dimensions, where the truth is known", _caption(toys))]
+
+
+def _caption(toys: Sequence[Toy]) -> str:
+    settings = toys[0].settings
+    floors = ", ".join(
+        f"{one.title} {one.total_variation['sampling']:.3f} and {one.total_variation['untrained']:.3f}" for one in toys
+    )
+    return (
+        f"A small energy net learned by the same short-run algorithm, K = {settings['steps']} from uniform noise, "
+        f"{settings['updates']:,} updates. Total variation from the truth on a grid of {settings['bins']} x "
+        f"{settings['bins']}, {settings['ends']:,} chain ends, all densities smoothed alike ({settings['smooth']:g} "
+        f"squares); as many draws of the truth itself, and chains of an untrained net, have: {floors}."
+    )
+
+
 def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
     try:
         found = read(out)
@@ -147,12 +186,6 @@ def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"cannot use {path} ({what}): restore it, or move the folder {path.parent} away and run again")
 
 
-def _bar(title: str, total: int, *, shown: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=title, disable=not shown, leave=False)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
     return shown(lambda: _main(argv))
@@ -165,14 +198,12 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     arguments = parser.parse_args(argv)
-    from bench.paper import figures
-
     try:
         if arguments.updates is not None and arguments.updates < 1:
             raise UserError(f"--updates {arguments.updates} is out of range: give at least 1")
         check_seeds("--seed", [arguments.seed])
         run(arguments.out, updates=arguments.updates, seed=arguments.seed, progress=not arguments.quiet)
-        drawn = figures.toy_triptych(arguments.out)
+        drawn = draw(arguments.out)
     except UserError as error:
         print(f"bench.paper.toy: {error}", file=sys.stderr)
         return 2
@@ -181,8 +212,8 @@ def _main(argv: Sequence[str] | None) -> int:
         return 2
     for one in read(arguments.out):
         say(f"{one.title}: total variation from the truth {one.total_variation}")
-    for drawing in drawn:
-        say(str(drawing.path))
+    for one in drawn:
+        say(str(one.path))
     return 0
 
 

@@ -19,8 +19,7 @@ def build(root: Path) -> list[Path]:
     from bench.report.content import outcomes, sections
     from bench.report.page import page
     from bench.report.plots import draw as plots
-    from bench.report.tables import csv as csvs
-    from bench.report.tables import markup as tables
+    from bench.report.tables import files
 
     root = Path(root)
     if not root.is_dir():
@@ -33,4 +32,4 @@ def build(root: Path) -> list[Path]:
         records = read_all(root)
         parts = sections.split(records, outcomes.absent(root, records))
         drawn = plots.write(root, parts)
-        return [*csvs.write(root, parts), *tables.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]
+        return [*files.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bench.report.content.numerals import count, number
-from bench.report.content.ranking import ALPHA, Ranking, rank, sampling_share
-from bench.report.content.sections import Reference, Section
+from bench.report.content.numerals import count, listed, number, once, sentence
+from bench.report.content.ranking import ALPHA, rank, sampling_share
+from bench.report.content.sections import Reference, Row, Section
 from bench.results.record import Record
 
 
@@ -19,7 +19,12 @@ def caption(section: Section) -> list[str]:
 
 def reading(section: Section) -> list[str]:
     """What the entries, the arrows and the bold ones mean."""
-    return [_entries(section), *_lead(section), *_verdict(section)]
+    if section.lead is None:
+        return [_entries(section), "No run finished: there are no scores."]
+    plain = any(metric["better"] == "none" for metric in section.tabulated)
+    none = ", no arrow: a description, neither ranked nor tested" if plain else ""
+    lead = f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."
+    return [_entries(section), lead, *_verdict(section)]
 
 
 def protocol(section: Section) -> list[str]:
@@ -37,9 +42,9 @@ def protocol(section: Section) -> list[str]:
 
 
 def _entries(section: Section) -> str:
-    seeds = _listed(section.seeds)
+    seeds = listed(section.seeds)
     entries = [*section.metrics, *(metric for one in section.references for metric in one.metrics.values())]
-    kinds = ", ".join(_once(metric["interval_of"] for metric in entries if metric["interval"]))
+    kinds = ", ".join(once(metric["interval_of"] for metric in entries if metric["interval"]))
     brackets = f"brackets hold a 95 % interval over the images of the first evaluation seed ({kinds})"
     if len(section.seeds) == 1:
         one = f"Each entry is one value, from training seed {seeds}: nothing is known of how it varies between seeds"
@@ -49,49 +54,41 @@ def _entries(section: Section) -> str:
     return f"{spread} (seeds {seeds}; the status column counts them); {single}."
 
 
-def _lead(section: Section) -> list[str]:
-    if section.lead is None:
-        return ["No run finished: there are no scores."]
-    plain = any(metric["better"] == "none" for metric in section.tabulated)
-    none = ", no arrow: a description, neither ranked nor tested" if plain else ""
-    return [f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."]
-
-
 def _verdict(section: Section) -> list[str]:
     """What bold means, or why nothing is bold."""
-    if section.lead is None:
-        return []
     ranking = rank(section)
+    reasons = ", ".join(once(ranking.untested.values()))
     if not ranking.comparisons:
-        return [f"Nothing is bold, as no column could be tested: {', '.join(_once(ranking.untested.values()))}."]
+        return [f"Nothing is bold, as no column could be tested: {reasons}."]
     how = f"{ranking.test} over the {count(ranking.comparisons, 'comparison')} of this section, alpha = {ALPHA}"
     if ranking.best:
         lines = [f"Bold: best of its column and better than every other model there ({how})."]
     else:
         lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
     if missing := _labels(section, ranking.untested):
-        lines.append(f"Not tested ({', '.join(_once(ranking.untested.values()))}): {missing}.")
-    for row in _once(ranking.withheld.values()):
-        won = [name for name, label in ranking.withheld.items() if label == row]
+        lines.append(f"Not tested ({reasons}): {missing}.")
+    for row in (row for row in section.rows if row.label in ranking.withheld.values()):
+        won = _labels(section, [name for name, label in ranking.withheld.items() if label == row.label])
+        kinds = ["diverged runs"] if row.diverged else []
+        kinds += ["runs out of memory"] if len(row.failed) > len(row.diverged) else []
         lines.append(
-            f"Best of those that finished, but not bold, as it has {_failures(section, row)}: {row} "
-            f"({_labels(section, won)})."
+            f"Best of those that finished, but not bold, as it has {' and '.join(kinds)}: {row.label} ({won})."
         )
-    return lines + _budgets(section, ranking)
+    budgets = {name: {entry.get("budget") for entry in _entries_of(section, name)} for name in ranking.best}
+    if unequal := _labels(section, [name for name, different in budgets.items() if len(different) > 1]):
+        lines.append(
+            f"Budgets differ between the models: bold holds at the budgets stated, not at equal ones ({unequal})."
+        )
+    return lines
 
 
-def _budgets(section: Section, ranking: Ranking) -> list[str]:
-    unequal = []
-    for name in ranking.best:
-        metrics = [metric for record in section.records if (metric := record.metric(name))]
-        if len({metric.get("budget") for metric in metrics}) > 1:
-            unequal.append(name)
-    if not unequal:
-        return []
-    return [
-        "Budgets differ between the models: bold holds at the budgets stated, not at equal ones "
-        f"({_labels(section, unequal)})."
-    ]
+def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
+    return [entry for row in section.rows for entry in row.entries(name)]
+
+
+def _labels(section: Section, names: Iterable[str]) -> str:
+    labels = {metric["name"]: metric["label"] for metric in section.metrics}
+    return ", ".join(labels[name] for name in names)
 
 
 def _shares(section: Section) -> list[str]:
@@ -109,8 +106,8 @@ def _references(section: Section) -> list[str]:
     references = section.references
     if not references:
         return []
-    sizes = [f"{one.title}{_counts(one)}" for one in references]
-    lines = [f"Rows below the models, which no model made and no test includes: {'; '.join(sizes)}."]
+    sizes = "; ".join(f"{one.title}{_counts(one)}" for one in references)
+    lines = [f"Rows below the models, which no model made and no test includes: {sizes}."]
     if any(section.reference_label(one) != one.title for one in references):
         lines.append(
             "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
@@ -121,7 +118,7 @@ def _references(section: Section) -> list[str]:
             if metric.get("note"):
                 made_of = metric.get("made_of") or reference.title
                 notes.setdefault((made_of, metric["note"]), []).append(metric["label"])
-        lines += [f"{title}, {', '.join(labels)}: {_sentence(note)}" for (title, note), labels in notes.items()]
+        lines += [f"{title}, {', '.join(labels)}: {sentence(note)}" for (title, note), labels in notes.items()]
     if differing := [one.title for one in references if _disagree(section, one)]:
         lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
     return lines
@@ -142,11 +139,6 @@ def _disagree(section: Section, reference: Reference) -> bool:
     return any(not math.isclose(own["value"], first["value"], rel_tol=1e-3, abs_tol=1e-9) for own, first in pairs)
 
 
-def _labels(section: Section, names: Iterable[str]) -> str:
-    labels = {metric["name"]: metric["label"] for metric in section.metrics}
-    return ", ".join(labels[name] for name in names)
-
-
 def _scores(section: Section) -> list[str]:
     """Metrics that share extractor and counts share a sentence."""
     groups: dict[str, dict[str, str]] = {}
@@ -154,36 +146,31 @@ def _scores(section: Section) -> list[str]:
         if how := _how(section, metric):  # the extractor, if any, is named there: its label need not
             label = metric["name"] if metric.get("extractor") else metric["label"]
             groups.setdefault(how, {})[metric["name"]] = label
-    return [f"{', '.join(_first_kinds(labels))}: {how}." for how, labels in groups.items()]
-
-
-def _first_kinds(labels: dict[str, str]) -> list[str]:
-    """The labels without those of a further kind (`length ratio, real ends`) where the first is among them."""
-    return [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
+    lines = []
+    for how, labels in groups.items():  # without a further kind (`length ratio, real ends`) where the first is there
+        first = [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
+        lines.append(f"{', '.join(first)}: {how}.")
+    return lines
 
 
 def _how(section: Section, metric: dict[str, Any]) -> str:
-    parts = []
-    if metric.get("n_generated") is not None:
-        parts.append(f"{metric['n_generated']:,} generated images")
-    if metric.get("n_real") is not None:
-        parts.append(
-            f"against {count(metric['n_real'], 'real image')}" if parts else f"{metric['n_real']:,} real images"
-        )
-    how = " ".join(parts)
-    details = [how] if how else []
+    generated, real = metric.get("n_generated"), metric.get("n_real")
+    counts = [f"{generated:,} generated images"] if generated is not None else []
+    if real is not None:
+        counts.append(f"against {count(real, 'real image')}" if counts else f"{real:,} real images")
+    details = [" ".join(counts)]
     if metric.get("extractor"):
         size = f" at {metric['resize']} × {metric['resize']} pixels" if metric.get("resize") else ""
         weights = f" (weights {str(metric['weights_hash'])[:12]})" if metric.get("weights_hash") else ""
         details.append(f"features of {metric['extractor']}{size}{weights}")
     if metric.get("n") is not None:
-        own = [found for record in section.records if (found := record.metric(metric["name"]))]
-        details.append(f"mean over {' or '.join(_once(str(one.get('spread_of') or one.get('n')) for one in own))}")
+        over = once(str(one.get("spread_of") or one.get("n")) for one in _entries_of(section, metric["name"]))
+        details.append(f"mean over {' or '.join(over)}")
     if metric.get("points") is not None:
         details.append(f"{metric['points']} points on each path")
     if metric.get("budget") is not None:
         details.append("each model's budget is in its column")
-    return ", ".join(details)
+    return ", ".join(filter(None, details))
 
 
 def _notes(section: Section) -> list[str]:
@@ -198,8 +185,8 @@ def _notes(section: Section) -> list[str]:
                 holders.setdefault((metric["label"], metric["note"]), []).append(row.label)
     notes = []
     for (label, note), rows in holders.items():
-        some = "" if set(rows) == set(having[label]) else f" ({', '.join(_once(rows))})"
-        notes.append(f"{label}{some}: {_sentence(note)}")
+        some = "" if set(rows) == set(having[label]) else f" ({', '.join(once(rows))})"
+        notes.append(f"{label}{some}: {sentence(note)}")
     return notes
 
 
@@ -208,28 +195,25 @@ def _data(section: Section) -> str:
     sides = " × ".join(str(side) for side in data["image_shape"])
     counts = f"{count(data['train'], 'training image')}, {data['held_out']:,} held out"
     split = f"split seed {data['split_seed']}, content {data['content_hash'][:12]}"
-    notes = _once(str(note) for record in section.records for note in record.data["data"]["notes"])
+    notes = once(str(note) for record in section.records for note in record.data["data"]["notes"])
     return f"Data: {data['name']}, {sides} (channels × height × width), {counts}, {split}." + "".join(
-        f" Note: {_sentence(note)}" for note in notes
+        f" Note: {sentence(note)}" for note in notes
     )
 
 
 def _conditions(section: Section) -> str:
     records = [record.data for record in section.records]
-    each = [tuple(record["evaluation_seeds"]) for record in records]
-    seeds = " or ".join(_once(_listed(seeds) for seeds in each))
-    plural = "s" if max(map(len, each)) > 1 else ""
-    mean = " (a cell's score is the mean over them)" if plural else ""
-    profiles = ", ".join(_once(record["profile"] for record in records))
+    environments = [record["environment"] for record in records]
+    plural = "s" if max(len(record["evaluation_seeds"]) for record in records) > 1 else ""
+    seeds = " or ".join(once(listed(record["evaluation_seeds"]) for record in records))
     parts = [
-        f"Profile {profiles}",
-        f"evaluation seed{plural} {seeds}{mean}",
-        f"device {records[0]['environment']['device']}",
+        f"Profile {', '.join(once(record['profile'] for record in records))}",
+        f"evaluation seed{plural} {seeds}" + (" (a cell's score is the mean over them)" if plural else ""),
+        f"device {environments[0]['device']}",
     ]
-    versions = _once(str((record["environment"].get("packages") or {}).get("torch", "")) for record in records)
-    if versions:
+    if versions := once(str((one.get("packages") or {}).get("torch", "")) for one in environments):
         parts.append(f"torch {', '.join(versions)}")
-    if commits := _once(_code(record["environment"]) for record in records):
+    if commits := once(map(_code, environments)):
         parts.append(f"code {', '.join(commits)}")
     return ", ".join(parts) + "."
 
@@ -240,57 +224,36 @@ def _code(environment: dict[str, Any]) -> str:
 
 
 def _timing(section: Section) -> list[str]:
-    measured = [record for record in section.records if record.data["throughput"]]
-    if not measured:
+    how = once(_throughput(record.data["throughput"]) for record in section.records if record.data["throughput"])
+    if not how:
         return []
-    how = _once(_throughput(record) for record in measured)
     return [
         f"Seconds are wall-clock; samples/s: {'; '.join(how)}. "
         "Parameters are those a sample needs, in brackets everything trained; evaluations are of that network."
     ]
 
 
-def _throughput(record: Record) -> str:
-    throughput: dict[str, Any] = record.data["throughput"]
-    parts = []
-    if throughput.get("repeats") is not None:
-        parts.append(f"{count(throughput['repeats'], 'repeat')}")
-    if throughput.get("batch_size") is not None:
-        parts.append(f"batches of {throughput['batch_size']:,}")
-    if throughput.get("dtype"):
-        parts.append(str(throughput["dtype"]))
-    if throughput.get("threads") is not None:
-        parts.append(count(throughput["threads"], "thread"))
-    return ", ".join([*parts, f"on {throughput['device']}"])
-
-
-def _failures(section: Section, label: str) -> str:
-    row = next(row for row in section.rows if row.label == label)
-    kinds = ["diverged runs"] if row.diverged else []
-    return " and ".join([*kinds, *(["runs out of memory"] if len(row.failed) > len(row.diverged) else [])])
+def _throughput(stated: dict[str, Any]) -> str:
+    forms = {
+        "repeats": lambda n: count(n, "repeat"),
+        "batch_size": lambda n: f"batches of {n:,}",
+        "dtype": str,
+        "threads": lambda n: count(n, "thread"),
+        "device": "on {}".format,
+    }
+    return ", ".join(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
 
 
 def _failed(section: Section) -> list[str]:
     """What became of the cells that are in no average."""
     lines = []
     for row in section.rows:
-        for record in row.records:
-            cell = f"{row.label}, seed {record.seed}"
-            if not record.finished:
-                what = "Diverged" if record.data["status"] == "diverged" else "Out of memory"
-                why = _sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
-                lines.append(f"{what}, and in no average: {cell}: {why}")
+        lines += [_ended(row, record) for record in row.failed]
         lines += [f"No record, and in no average: {row.label}, seed {cell.seed}: {cell.status}." for cell in row.absent]
     return lines
 
 
-def _listed(values: Iterable[int]) -> str:
-    return ", ".join(str(value) for value in values)
-
-
-def _once(texts: Iterable[str]) -> list[str]:
-    return [text for text in dict.fromkeys(texts) if text]
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+def _ended(row: Row, record: Record) -> str:
+    what = "Diverged" if record.data["status"] == "diverged" else "Out of memory"
+    why = sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
+    return f"{what}, and in no average: {row.label}, seed {record.seed}: {why}"

@@ -1,11 +1,11 @@
-"""Numbers as text: as many digits as the spread supports, and no more."""
+"""Numbers and lists as text: as many digits as the spread supports, and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import floor, log10
 
-from bench.report.content.sections import Summary
+from bench.report.content.sections import Row, Summary
 
 NONE = "–"  # what a table shows where there is no number
 
@@ -29,14 +29,12 @@ def plus_minus(summary: Summary | None) -> str:
     mean, half = summary.mean, summary.half
     if half <= 1e-12 * abs(mean):  # equal values but for rounding
         return f"{number(mean)} ± 0"
-    decimals = 1 - floor(log10(half))
+    decimals, finest = _decimals(mean, half)
     if decimals > 6 and abs(mean) < 1e-3:
         return f"{mean:.2e} ± {half:.1e}"
-    finest = 5 - floor(log10(abs(mean))) if mean else decimals  # six significant digits of the mean are enough
     if decimals > finest:
         return f"{mean:,.{max(0, finest)}f} ± {half:.1g}"
-    decimals = max(0, decimals)
-    return f"{mean:,.{decimals}f} ± {half:,.{decimals}f}"
+    return f"{mean:,.{max(0, decimals)}f} ± {half:,.{max(0, decimals)}f}"
 
 
 def bracketed(value: float, interval: Sequence[float] | None) -> str:
@@ -44,19 +42,62 @@ def bracketed(value: float, interval: Sequence[float] | None) -> str:
     half = (interval[1] - interval[0]) / 2 if interval else 0.0
     if not interval or half == 0:
         return number(value)
+    decimals, finest = _decimals(value, half)
+    form = ".2e" if decimals > 6 and abs(value) < 1e-3 else f",.{max(0, min(decimals, finest))}f"
+    return f"{value:{form}} [{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def _decimals(value: float, half: float) -> tuple[int, int]:
+    """Decimals that show two digits of the half-width, and those that show six of the value, which are enough."""
     decimals = 1 - floor(log10(half))
-    if decimals > 6 and abs(value) < 1e-3:
-        return f"{value:.2e} [{interval[0]:.2e}, {interval[1]:.2e}]"
-    finest = 5 - floor(log10(abs(value))) if value else decimals
-    decimals = max(0, min(decimals, finest))
-    return f"{value:,.{decimals}f} [{interval[0]:,.{decimals}f}, {interval[1]:,.{decimals}f}]"
+    return decimals, 5 - floor(log10(abs(value))) if value else decimals
 
 
-def percent(share: float | None) -> str:
-    """A share of 0 to 1 in whole per cent."""
-    return NONE if share is None else f"{100 * share:.0f} %"
+def estimate(summary: Summary | None) -> str:
+    """A mean over seeds as `mean ± half`, a single seed as `value [low, high]`, a dash where there is none."""
+    if summary is None or summary.half is not None:
+        return plus_minus(summary)
+    return bracketed(summary.mean, summary.interval)
+
+
+def score_text(row: Row, name: str) -> str:
+    """A row's score with its interval, and the number of seeds where not all of those that finished have it."""
+    summary = row.score(name)
+    text = estimate(summary)
+    return text if summary is None or summary.n == len(row.finished) else f"{text} (n = {summary.n})"
+
+
+def budget_text(row: Row, name: str) -> str:
+    """`50 decodes per image`: what one model's score may cost; a dash where it has no budget."""
+    found = next((entry for entry in row.entries(name) if entry.get("budget") is not None), None)
+    if found is None:
+        return NONE
+    unit = str(found.get("budget_unit") or "")
+    if found["budget"] == 1:  # "1 decode per image"
+        unit = unit.replace("decodes", "decode")
+    return f"{number(found['budget'])} {unit}".strip()
 
 
 def count(n: int, noun: str) -> str:
     """`1 image`, `1,000 images`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(values: Iterable[object]) -> str:
+    """`0, 1, 2`."""
+    return ", ".join(map(str, values))
+
+
+def joined(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def once(texts: Iterable[str]) -> list[str]:
+    """Each text once, in the order of the first, without empty ones."""
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

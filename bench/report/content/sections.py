@@ -22,6 +22,7 @@ _COUNTS = ("n_real", "n_generated")
 _METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_hash", *_COUNTS, "points")
 # A row averages over these, so they do not part a section.
 _SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
+OVER_SEEDS = "t interval of the mean over training seeds"
 _MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
 
 
@@ -29,13 +30,20 @@ _MINOR = "paper path"  # scores along this second kind of path stand in the CSV 
 class Summary:
     """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval, of n values.
 
-    A single value has neither a deviation nor an interval: both are None.
+    A single value has neither of the last two (None); its `interval`, if any, is its own: that of one cell over images.
     """
 
     mean: float
     std: float | None
     n: int
     half: float | None = None
+    interval: Sequence[float] | None = None  # 95 %: low, high
+    interval_of: str = ""  # what it is over, where there is one
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> Summary:
+        """One entry of a record's scores, with its interval."""
+        return cls(float(entry["value"]), None, 1, None, entry["interval"], entry["interval_of"])
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,14 @@ class Row:
         """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
         return summarize(found for record in self.finished if (found := value(record)) is not None)
 
+    def entries(self, name: str) -> list[dict[str, Any]]:
+        """A metric as each finished record that has it states it."""
+        return [metric for record in self.finished if (metric := record.metric(name))]
+
     def score(self, name: str) -> Summary | None:
-        return self.summary(lambda record: score(record, name))
+        """A metric over the finished seeds that have it; of a single one with its own interval."""
+        entries = self.entries(name)
+        return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -170,7 +184,8 @@ def summarize(values: Iterable[float]) -> Summary | None:
     if len(values) == 1:
         return Summary(mean, None, 1)
     low, high = statistics.t_interval(values)
-    return Summary(mean, stdev(values), len(values), (high - low) / 2)
+    half = (high - low) / 2
+    return Summary(mean, stdev(values), len(values), half, (mean - half, mean + half), OVER_SEEDS)
 
 
 def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]:

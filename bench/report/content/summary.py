@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.report.content.blocks import budget_text, score_text
-from bench.report.content.numerals import NONE, bracketed, count, number, plus_minus
+from bench.report.content.numerals import (
+    NONE,
+    bracketed,
+    budget_text,
+    count,
+    joined,
+    listed,
+    number,
+    plus_minus,
+    score_text,
+)
 from bench.report.content.ranking import ALPHA, Ranking, rank
 from bench.report.content.sections import Row, Section
 
@@ -27,9 +36,7 @@ def verdict(section: Section) -> Verdict:
     ranking = rank(section)
     points = [
         _means(section, ranking),
-        *_wins(section, ranking),
-        *_open(section, ranking),
-        *_untested(section, ranking),
+        *_tested(section, ranking),
         *_certainty(ranking),
         *_unequal(section),
         _cells(section),
@@ -79,42 +86,39 @@ def _against(best: str, p_values: dict[str, float]) -> str:
     sure = [f"{label} ({_p(p)})" for label, p in p_values.items() if p <= ALPHA]
     chance = [f"{label} ({_p(p)})" for label, p in p_values.items() if p > ALPHA]
     if not chance:
-        return f"{best} has the best mean, and chance hardly explains its lead over {_and(sure)}."
-    text = f"{best} has the best mean, but chance alone could explain its lead over {_and(chance)}"
-    return f"{text}, though hardly over {_and(sure)}." if sure else f"{text}."
+        return f"{best} has the best mean, and chance hardly explains its lead over {joined(sure)}."
+    text = f"{best} has the best mean, but chance alone could explain its lead over {joined(chance)}"
+    return f"{text}, though hardly over {joined(sure)}." if sure else f"{text}."
 
 
-def _wins(section: Section, ranking: Ranking) -> list[str]:
+def _tested(section: Section, ranking: Ranking) -> list[str]:
+    """Who won which scores, where no winner can be named, and what was not tested."""
     names = _names(section)
-    won: dict[str, list[str]] = {}
-    for name, label in ranking.best.items():
-        won.setdefault(label, []).append(names[name])
-    return [f"{label} is better than every other model in {_and(scores)}." for label, scores in won.items()]
-
-
-def _open(section: Section, ranking: Ranking) -> list[str]:
-    names = _names(section)
-    lines = []
+    lines = [
+        f"{label} is better than every other model in {joined(scores)}."
+        for label, scores in _parted(ranking.best, names).items()
+    ]
     if undecided := [names[name] for name in ranking.p_values if name not in ranking.best | ranking.withheld]:
         lines.append(
-            f"No winner in {_and(undecided)}: no model is shown to be better than every other. "
+            f"No winner in {joined(undecided)}: no model is shown to be better than every other. "
             "That does not show them to be equal; few seeds find large differences only."
         )
-    for label in dict.fromkeys(ranking.withheld.values()):
-        scores = [names[name] for name, row in ranking.withheld.items() if row == label]
+    for label, scores in _parted(ranking.withheld, names).items():
         lines.append(
-            f"{label} is ahead in {_and(scores)}, but not all of its runs finished: its mean is one over survivors, "
+            f"{label} is ahead in {joined(scores)}, but not all of its runs finished: its mean is one over survivors, "
             "and no winner is named."
         )
+    for reason, scores in _parted(ranking.untested, names).items():
+        lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
     return lines
 
 
-def _untested(section: Section, ranking: Ranking) -> list[str]:
-    names = _names(section)
-    reasons: dict[str, list[str]] = {}
-    for name, reason in ranking.untested.items():
-        reasons.setdefault(reason, []).append(names[name])
-    return [f"Not tested, as there are {reason}: {', '.join(scores)}." for reason, scores in reasons.items()]
+def _parted(verdicts: dict[str, str], names: dict[str, str]) -> dict[str, list[str]]:
+    """Verdict -> what to call the scores that share it."""
+    found: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        found.setdefault(verdict, []).append(names[name])
+    return found
 
 
 def _certainty(ranking: Ranking) -> list[str]:
@@ -153,7 +157,7 @@ def _cells(section: Section) -> str:
     """How many cells finished; every model of which one did not, with its status."""
     total = sum(len(row.records) + len(row.absent) for row in section.rows)
     finished = sum(len(row.finished) for row in section.rows)
-    seeds = f"training seeds {', '.join(map(str, section.seeds))}"
+    seeds = f"training seeds {listed(section.seeds)}"
     if len(section.seeds) == 1:
         seeds = f"one training seed, {section.seeds[0]}, which says nothing of how another would do"
     rows = count(len(section.rows), "row")
@@ -164,21 +168,15 @@ def _cells(section: Section) -> str:
 
 def _names(section: Section) -> dict[str, str]:
     """What to call each score in a list: its label, without the extractor where that leaves it the only one."""
+    labels = {metric["name"]: metric["label"] for metric in section.tabulated}
     short = {
-        metric["name"]: re.sub(r"\([^()]*\)$", "", metric["label"]) if metric.get("extractor") else metric["label"]
-        for metric in section.tabulated
+        one["name"]: re.sub(r"\([^()]*\)$", "", one["label"]) if one.get("extractor") else one["label"]
+        for one in section.tabulated
     }
     taken = list(short.values())
-    names = {one["name"]: short[one["name"]] for one in section.tabulated}
-    names |= {one["name"]: one["label"] for one in section.tabulated if taken.count(short[one["name"]]) > 1}
+    names = {name: text if taken.count(text) == 1 else labels[name] for name, text in short.items()}
     return {name: re.sub(r", (.+)$", r" (\1)", label) for name, label in names.items()}  # commas part the list
 
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def _and(items: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *most, last = items
-    return f"{', '.join(most)} and {last}" if most else last

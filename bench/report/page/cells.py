@@ -1,4 +1,4 @@
-"""Every cell of the page: how it stands, and for one with a record its settings, machine and exact command."""
+"""Every cell of the page: how it ended, and for one with a record its settings, machine and exact command."""
 
 from __future__ import annotations
 
@@ -9,121 +9,103 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.content.numerals import NONE, number
-from bench.report.content.outcomes import outcome
+from bench.report.content.outcomes import Absent, outcome
 from bench.report.content.sections import Row, Section, score
-from bench.report.page.elements import Entry, Table
+from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
-COLUMNS = ("model", "training seed", "data set", "status", "updates", "training seconds", "lead score")
+_HEADERS = ("model", "training seed", "data set", "status", "updates", "training seconds", "lead score")
+_EXACT = ("Model", "Data", "Evaluation")  # settings, in full precision; of what was measured six digits are enough
+Facts = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Described:
-    """One cell in words. Without a record it has a status and no groups."""
+class CellDetails:
+    """One cell in words; without a record it has a status alone."""
 
     id: str  # on the page
-    dataset: str  # the section's title
-    model: str  # the row's label
-    seed: int
-    status: str
-    state: str  # one word, for the look: finished, failed, missing
-    message: str = ""
-    command: str = ""
-    updates: int | None = None
-    seconds: float | None = None
-    lead: float | None = None
-    groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # heading -> (name, value)
+    section: Section
+    row: Row
+    cell: Record | Absent
+
+    @property
+    def record(self) -> Record | None:
+        return self.cell if isinstance(self.cell, Record) else None
 
     @property
     def title(self) -> str:
-        return f"{self.dataset}, {self.model}, training seed {self.seed}"
+        return f"{self.section.title}, {self.row.label}, training seed {self.cell.seed}"
+
+    @property
+    def status(self) -> str:
+        return outcome(self.cell) if isinstance(self.cell, Record) else self.cell.status
+
+    @property
+    def state(self) -> str:
+        """One word, for the look."""
+        return "missing" if self.record is None else "finished" if self.record.finished else "failed"
+
+    def groups(self, root: Path) -> dict[str, Facts]:
+        """Heading -> name -> value; `root` is the results folder."""
+        if self.record is None:
+            return {}
+        data, config, folder = self.record.data, self.record.data["config"], self.record.folder
+        names = ("profile", "created", "evaluation_seeds", "parameters", "parameters_trained")
+        packages = data["environment"].get("packages")
+        groups = {
+            "Run": {"folder": folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.name}
+            | {name: data[name] for name in (*names, "network_evaluations_per_sample")}
+            | _without(data["training"], "last"),
+            "Model": config["model"],
+            "Data": config["data"],
+            "Images": _without(data["data"], "notes"),
+            "Evaluation": config["evaluation"],
+            "Last logged": data["training"].get("last") or {},
+            "Throughput": data["throughput"] or {},
+            "Environment": _without(data["environment"], "packages") | (packages if isinstance(packages, dict) else {}),
+        }
+        return {
+            head: {str(name): _text(value, head in _EXACT) for name, value in facts.items()}
+            for head, facts in groups.items()
+            if facts
+        }
 
 
-def described(root: Path, sections: Sequence[Section]) -> list[Described]:
+def details(sections: Sequence[Section]) -> list[CellDetails]:
     """All cells by section, row and training seed."""
-    found = []
-    for section in sections:
-        for row in section.rows:
-            for _, cell in sorted(
-                [*((r.seed, r) for r in row.records), *((a.seed, a) for a in row.absent)], key=_first
-            ):
-                name = f"cell-{len(found) + 1}"
-                if isinstance(cell, Record):
-                    found.append(_recorded(name, root, section, row, cell))
-                else:
-                    found.append(Described(name, section.title, row.label, cell.seed, cell.status, "missing"))
-    return found
+    found = [
+        (section, row, cell)
+        for section in sections
+        for row in section.rows
+        for cell in sorted([*row.records, *row.absent], key=lambda cell: cell.seed)
+    ]
+    return [CellDetails(f"cell-{number}", *one) for number, one in enumerate(found, start=1)]
 
 
-def table(cells: Sequence[Described]) -> Table:
+def table(cells: Sequence[CellDetails]) -> Table:
     """A row for each cell, which leads to its details."""
-    rows = [
-        (
-            Entry(cell.model, link=f"#{cell.id}"),
-            Entry(str(cell.seed), cell.seed),
-            cell.dataset,
-            cell.status,
-            Entry(number(cell.updates), cell.updates),
-            Entry(number(cell.seconds), cell.seconds),
-            Entry(number(cell.lead), cell.lead),
-        )
-        for cell in cells
-    ]
-    return Table("Every cell: a model, a training seed and a data set", COLUMNS, tuple(rows))
+    return Table.of_rows("Every cell: a model, a training seed and a data set", _HEADERS, map(_row, cells))
 
 
-def _first(pair: tuple[int, Any]) -> int:
-    return pair[0]
-
-
-def _recorded(name: str, root: Path, section: Section, row: Row, record: Record) -> Described:
-    data = record.data
-    lead = section.lead
-    return Described(
-        id=name,
-        dataset=section.title,
-        model=row.label,
-        seed=record.seed,
-        status=outcome(record),
-        state="finished" if record.finished else "failed",
-        message=data["message"],
-        command=data["command"],
-        updates=data["training"]["updates"],
-        seconds=data["training"]["seconds"],
-        lead=score(record, lead["name"]) if lead else None,
-        groups=tuple(_groups(root, record)),
+def _row(one: CellDetails) -> list[str | Cell]:
+    record, lead = one.record, one.section.lead
+    training = record.data["training"] if record else {}
+    numbers = (
+        training.get("updates"),
+        training.get("seconds"),
+        score(record, lead["name"]) if record and lead else None,
     )
-
-
-def _groups(root: Path, record: Record) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    data, config = record.data, record.data["config"]
-    folder = record.folder.relative_to(root).as_posix() if record.folder.is_relative_to(root) else record.folder.name
-    run = {"folder": folder, **{key: data[key] for key in ("profile", "created", "evaluation_seeds")}}
-    size = {key: data[key] for key in ("parameters", "parameters_trained", "network_evaluations_per_sample")}
-    training = {key: value for key, value in data["training"].items() if key != "last"}
-    groups = {
-        "Run": run | size | training,
-        "Model": config["model"],
-        "Data": config["data"],
-        "Images": {key: value for key, value in data["data"].items() if key != "notes"},
-        "Evaluation": config["evaluation"],
-        "Last logged": data["training"].get("last") or {},
-        "Throughput": data["throughput"] or {},
-        "Environment": _flat(data["environment"]),
-    }
-    exact = {"Model", "Data", "Evaluation"}  # settings, in full precision; of what was measured six digits are enough
     return [
-        (head, tuple((str(name), _text(value, head in exact)) for name, value in facts.items()))
-        for head, facts in groups.items()
-        if facts
+        Cell(one.row.label, link=f"#{one.id}"),
+        Cell(str(one.cell.seed), one.cell.seed),
+        one.section.title,
+        one.status,
+        *(Cell(number(value), value) for value in numbers),
     ]
 
 
-def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """The environment with its packages side by side."""
-    packages = facts.get("packages")
-    rest = {key: value for key, value in facts.items() if key != "packages"}
-    return rest | (packages if isinstance(packages, dict) else {})
+def _without(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key != name}
 
 
 def _text(value: Any, exact: bool) -> str:

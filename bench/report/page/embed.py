@@ -17,7 +17,7 @@ _MOST = 64_000_000  # pixels that are decoded at all
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """A picture for an `img`: its source, and the size in CSS pixels at which it is to be seen."""
 
     source: str  # data:image/...;base64,...
@@ -25,7 +25,7 @@ class Picture:
     height: int
 
 
-def picture(path: Path, density: float = DENSITY) -> Picture | None:
+def picture(path: Path, density: float = DENSITY) -> EmbeddedPicture | None:
     """The picture in the file, as a data URI; None where it cannot be read.
 
     Re-encoded as WebP, without loss where that is small enough, never passed through: what the page holds is a picture
@@ -43,7 +43,9 @@ def picture(path: Path, density: float = DENSITY) -> Picture | None:
     content = _webp(image, lossless=True, method=0)
     if len(content) > LARGEST:
         content = min(content, _webp(image, quality=QUALITY, method=4), key=len)
-    return Picture(f"data:image/webp;base64,{base64.b64encode(content).decode()}", max(width, 1), max(height, 1))
+    return EmbeddedPicture(
+        f"data:image/webp;base64,{base64.b64encode(content).decode()}", max(width, 1), max(height, 1)
+    )
 
 
 def _on_white(image: Image.Image) -> Image.Image:

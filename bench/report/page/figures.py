@@ -41,7 +41,7 @@ _KNOWN = {
     "score_against_seconds": ("Score against time", "The lead score against seconds of training and of sampling."),
 }
 _CURVE = "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use."
-_LAST = "score_against_seconds"
+SAMPLES = "samples"
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,21 @@ class Figure:
 
 def figures(section: Section, plots: Iterable[Path]) -> list[Figure]:
     """The section's pictures among `plots`, those that show images first. A file of another name is shown too."""
-    own = [path for path in plots if path.parent.as_posix().endswith(section.folder)]
     curves = {
-        Path(file_name(curve["name"])).stem: curve["title"]
+        Path(file_name(curve["name"])).stem: (curve["title"], _CURVE)
         for record in section.records
         for curve in record.data["curves"]
     }
-    known = [name for name in _KNOWN if name != _LAST]
-    order = {name: place for place, name in enumerate([*known, *curves])} | {_LAST: len(known) + len(curves) + 1}
-    own.sort(key=lambda path: (order.get(path.stem, len(known) + len(curves)), path.name))
-    result = []
-    for path in own:
-        title, text = _KNOWN.get(path.stem) or (
-            curves.get(path.stem) or words(path),
-            _CURVE if path.stem in curves else "",
-        )
-        result.append(Figure(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
-    return result
+    *first, last = _KNOWN.items()  # curves, and then files of other names, come before the last
+    known = dict(first) | curves
+    order = {name: place for place, name in enumerate(known)} | {last[0]: len(known) + 1}
+    known |= dict([last])
+    own = [path for path in plots if path.parent.as_posix().endswith(section.folder)]
+    found = []
+    for path in sorted(own, key=lambda path: (order.get(path.stem, len(order) - 1), path.name)):
+        title, text = known.get(path.stem, (words(path), ""))
+        found.append(Figure(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
+    return found
 
 
 def words(path: Path) -> str:

@@ -6,33 +6,38 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report.content import blocks, captions, summary
+from bench.report.content import captions, summary
 from bench.report.content.sections import Section
 from bench.report.page import cells, embed, figures
-from bench.report.page.elements import Block as Block
-from bench.report.page.elements import Entry as Entry
-from bench.report.page.elements import Table as Table
+from bench.report.tables import html, scores
+from bench.report.tables.files import TITLE
+from bench.report.tables.model import Table
 from bench.storage.files import write_text
 
 NAME = "index.html"
-TITLE = "Comparison of generative models"
 _TEMPLATES = Path(__file__).parent / "templates"
-# Half a surrogate pair cannot be encoded, a control character has no glyph, a bidirectional one reorders what follows.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A headed part of the page that others add: text (blank lines part paragraphs), a table, pictures."""
+
+    title: str
+    text: str = ""
+    table: Table | None = None
+    pictures: tuple[Path, ...] = ()
 
 
 def write(
     root: Path,
     sections: Sequence[Section],
-    extra: Sequence[Block] = (),
+    chapters: Sequence[Chapter] = (),
     *,
     plots: Iterable[Path] | None = None,
     further: Sequence[Section] = (),
@@ -41,30 +46,20 @@ def write(
 ) -> list[Path]:
     """Write root/index.html; its path, alone in a list. The same records and pictures give the same bytes.
 
-    `extra` stands between the summary and the sections; of the sections `further` only the cells are listed. `plots`
+    `chapters` come between the summary and the sections; of the sections `further` only the cells are listed. `plots`
     are the sections' pictures, by default every PNG in `root / section.folder`; one that cannot be read is named in its
-    place. OSError: the page cannot be written.
+    place. The page's only code and style are the two files beside the template, allowed by their hashes.
+    OSError: the page cannot be written.
     """
     if plots is None:
         plots = [path for section in sections for path in sorted((root / section.folder).glob("*.png"))]
-    everything = cells.described(root, [*sections, *further])
-    write_text(root / NAME, render(sections, extra, everything, plots=list(plots), title=title, intro=intro))
-    return [root / NAME]
-
-
-def render(
-    sections: Sequence[Section],
-    extra: Sequence[Block],
-    everything: Sequence[cells.Described],
-    *,
-    plots: list[Path],
-    title: str,
-    intro: str,
-) -> str:
-    """The page as text: HTML whose only code and style are the two files beside the template, allowed by hash."""
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    return (
-        _environment()
+    every = cells.details([*sections, *further])
+    notes = _repeated([one.table.notes for one in chapters if one.table], least=2)
+    words = [[*captions.reading(section), *captions.protocol(section)] for section in sections]
+    common = _repeated(words, least=max(2, len(sections)))
+    text = (
+        html.environment(_TEMPLATES)
         .get_template("page.html")
         .render(
             title=title,
@@ -72,49 +67,53 @@ def render(
             policy=_policy(style, script),
             style=Markup(style),  # the project's own file, as is the script: nothing of a record is in them
             script=Markup(script),
-            sections=[_section(number, section, plots) for number, section in enumerate(sections, start=1)],
-            extra=[_block(number, block) for number, block in enumerate(extra, start=1)],
-            cells=everything,
-            cells_table=cells.table(everything),
-            finished=sum(cell.state == "finished" for cell in everything),
+            notes=notes,
+            common=common,
+            chapters=[_chapter(number, one, notes) for number, one in enumerate(chapters, start=1)],
+            sections=[_section(number, one, list(plots), common) for number, one in enumerate(sections, start=1)],
+            cells=every,
+            cells_table=cells.table(every),
+            finished=sum(cell.state == "finished" for cell in every),
+            root=root,
+            table=html.render,
         )
     )
+    write_text(root / NAME, text)
+    return [root / NAME]
 
 
-def _section(number: int, section: Section, plots: list[Path]) -> dict[str, Any]:
+def _repeated(lists: Sequence[Sequence[str]], least: int) -> list[str]:
+    """The sentences that at least so many of the lists hold, each once: the page says them in one place."""
+    every = dict.fromkeys(line for lines in lists for line in lines)
+    return [line for line in every if sum(line in lines for lines in lists) >= least]
+
+
+def _section(number: int, section: Section, plots: list[Path], common: list[str]) -> dict[str, Any]:
+    shown = [(figure, embed.picture(figure.path)) for figure in figures.figures(section, plots)]
+    samples = [pair for pair in shown if pair[0].path.stem == figures.SAMPLES]
     return {
         "id": f"section-{number}",
         "title": section.title,
         "verdict": summary.verdict(section),
-        "tables": [_table(block) for block in blocks.blocks(section)],
-        "reading": captions.reading(section),
-        "protocol": captions.protocol(section),
-        "figures": [(figure, embed.picture(figure.path)) for figure in figures.figures(section, plots)],
+        "samples": samples,
+        "tables": scores.tables(section),
+        "reading": [line for line in captions.reading(section) if line not in common],
+        "protocol": [line for line in captions.protocol(section) if line not in common],
+        "figures": [pair for pair in shown if pair not in samples],
     }
 
 
-def _table(block: blocks.Block) -> Table:
-    """A block of the tables, transposed."""
-    above = zip(*(map(_entry, column.cells) for column in block.columns), strict=True)
-    below = zip(*(map(_entry, column.references) for column in block.columns), strict=True)
-    headers = tuple(re.sub(r" (?=[↓↑]$)", "\u00a0", column.header) for column in block.columns)
-    return Table(block.title, headers, tuple(above), tuple(below))
-
-
-def _entry(cell: blocks.Cell) -> Entry:
-    return Entry(cell.text, cell.key, cell.bold)
-
-
-def _block(number: int, block: Block) -> dict[str, Any]:
+def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]:
     shown = []
-    for path in block.pictures:
+    for path in chapter.pictures:
         name = figures.words(path)
-        shown.append((figures.Figure(path, name, "", f"{block.title}: {name}"), embed.picture(path)))
+        shown.append((figures.Figure(path, name, "", f"{chapter.title}: {name}"), embed.picture(path)))
     return {
         "id": f"part-{number}",
-        "title": block.title,
-        "paragraphs": _paragraphs(block.text),
-        "table": block.table,
+        "title": chapter.title,
+        "paragraphs": _paragraphs(chapter.text),
+        "table": chapter.table,
+        "notes": [note for note in chapter.table.notes if note not in common] if chapter.table else [],
         "figures": shown,
     }
 
@@ -133,22 +132,3 @@ def _policy(style: str, script: str) -> str:
 
 def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
-    return environment
-
-
-def _printable(value: Any) -> Any:
-    """Text without what no reader should meet, each such character as U+FFFD."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return _UNPRINTABLE.sub("\ufffd", value)
-    return value

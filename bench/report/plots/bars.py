@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.content.numerals import bracketed, plus_minus
-from bench.report.content.sections import Row, Section, score
+from bench.report.content.numerals import estimate
+from bench.report.content.sections import Row, Section
 from bench.report.plots import style
 from bench.results.schema import GROUPS
 
@@ -41,7 +41,7 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
     rows = [row for row in section.rows if not row.finished or any(row.score(name) for name in names)]
     if group == "diagnostics":  # of EBMs alone: a model without them has lost nothing
         rows = [row for row in rows if row.finished]
-    panels = [_Panel.of(section, metric, rows) for metric in metrics]
+    panels = [_BarPanel.of(section, metric, rows) for metric in metrics]
     heads = [_head(section, metric, panel) for metric, panel in zip(metrics, panels, strict=True)]
     references = [one for one in section.references if any(name in one.metrics for name in names)]
     # Placed by hand in inches, which is quicker than matplotlib's layout and keeps panels of one size.
@@ -70,7 +70,7 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
     return style.save(figure, path)
 
 
-def _head(section: Section, metric: dict[str, Any], panel: _Panel) -> str:
+def _head(section: Section, metric: dict[str, Any], panel: _BarPanel) -> str:
     lead = ", lead score" if metric is section.lead or metric.get("lead") else ""
     log = ", logarithmic" if panel.log else ""
     return f"{textwrap.fill(metric['label'], 40)}\n({style.direction(metric)}{lead}{log})"
@@ -105,25 +105,20 @@ class _Bar:
         summary = row.score(name)
         if summary is None:
             return cls(row, None, None, None, [], "no score" if row.finished else style.lost(row) or "not run")
-        dots = [value for record in row.finished if (value := score(record, name)) is not None]
         lost = f"\n({style.lost(row)})" if row.failed else ""
-        if summary.half is not None:
-            low, high = summary.mean - summary.half, summary.mean + summary.half
-            return cls(row, summary.mean, low, high, dots, plus_minus(summary) + lost)
-        only = next(metric for record in row.finished if (metric := record.metric(name)))
-        low, high = only["interval"] or (None, None)
-        text = bracketed(only["value"], only["interval"]).replace(" [", "\n[")
-        return cls(row, summary.mean, low, high, dots, text + lost)
+        dots = [float(entry["value"]) for entry in row.entries(name)]
+        text = estimate(summary).replace(" [", "\n[") + lost
+        return cls(row, summary.mean, *(summary.interval or (None, None)), dots, text)
 
 
 @dataclass(frozen=True)
-class _Panel:
+class _BarPanel:
     bars: list[_Bar]
     references: list[tuple[str, str, float]]  # kind, title, value
     log: bool
 
     @classmethod
-    def of(cls, section: Section, metric: dict[str, Any], rows: list[Row]) -> _Panel:
+    def of(cls, section: Section, metric: dict[str, Any], rows: list[Row]) -> _BarPanel:
         name = metric["name"]
         bars = [_Bar.of(row, name) for row in rows]
         references = [
@@ -150,18 +145,10 @@ class _Panel:
                 axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.2, zorder=1)
             else:  # named where it would be, so that it does not press the models flat
                 above = value > top
-                axes.text(
-                    0.99,
-                    0.99 if above else 0.01,
-                    style.literal(f"{title}: {style.tick(value)} {'↑' if above else '↓'}"),
-                    transform=axes.transAxes,
-                    ha="right",
-                    va="top" if above else "bottom",
-                    fontsize=style.SMALL,
-                    color=colour,
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-                    zorder=6,
-                )
+                text = style.literal(f"{title}: {style.tick(value)} {'↑' if above else '↓'}")
+                look = {"fontsize": style.SMALL, "color": colour, "ha": "right", "va": "top" if above else "bottom"}
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+                axes.text(0.99, 0.99 if above else 0.01, text, transform=axes.transAxes, bbox=box, zorder=6, **look)
         axes.set_xticks(range(len(self.bars)), [style.literal(label) for label in self.labels])
         axes.set_xlim(-0.6, len(self.bars) - 0.4)
         axes.grid(visible=False, axis="x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _MEANS = "mean and its 95 % t interval over training seeds"
 
 
 @dataclass(frozen=True)
-class _Line:
+class _MeanLine:
     """A model's mean over its seeds at each x, and half the width of its 95 % t interval (None for one seed)."""
 
     row: Row
@@ -35,37 +36,12 @@ class _Line:
 
 def curves(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
     """A figure `curve_<name>.png` for each curve that a record of the section holds."""
-    found: dict[str, dict[str, Any]] = {}
-    for curve in (curve for record in section.records for curve in record.data["curves"]):
-        found.setdefault(curve["name"], curve)
-    return [_figure(section, curve, folder / file_name(curve["name"]), looks) for curve in found.values()]
-
-
-def file_name(name: str) -> str:
-    """`MSE by decodes` -> `curve_mse_by_decodes.png`."""
-    return f"curve_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.png"
-
-
-def _figure(section: Section, curve: dict[str, Any], path: Path, looks: style.Looks) -> Path:
-    rows = [row for row in section.rows if any(record.curve(curve["name"]) for record in row.finished)]
-    lines = [line for row in rows for line in _lines(row, curve["name"])]
-    handles = style.legend(rows, looks, linestyle="-")
-    marks = {line.mark for line in lines if line.mark is not None}
-    if marks:
-        handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
-    # Placed by hand in inches: a record has several curves, and matplotlib's own layout takes a second look at each.
-    across = style.across(handles, 80)
-    foot = 0.15 + 0.19 * -(-len(handles) // across)
-    width, height = 6.6, 4.1 + foot
-    figure = Figure(figsize=(width, height))
-    title = style.literal(f"{section.title}: {curve['title']}")
-    figure.text(0.5, 1 - 0.1 / height, title, fontsize=style.TITLE, ha="center", va="top", wrap=True)
-    axes = figure.add_axes((0.8 / width, (foot + 0.5) / height, (width - 1.0) / width, 2.95 / height))
-    if any(line.half is not None for line in lines):
-        axes.set_title(_MEANS)
-    _fill(axes, lines, curve, looks)
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
-    return style.save(figure, path)
+    drawn = []
+    for name, curve in _every(section).items():
+        lines = [line for row in section.rows for line in _lines(row, name)]
+        path, title = folder / file_name(name), f"{section.title}: {curve['title']}"
+        drawn += _draw_panels(section, [("", curve, lines)], path, looks, title, width=6.6, high=4.1)
+    return drawn
 
 
 def together(section: Section, figure: str, path: Path, looks: style.Looks, title: str) -> list[Path]:
@@ -73,41 +49,64 @@ def together(section: Section, figure: str, path: Path, looks: style.Looks, titl
 
     On a linear axis a curve is cut at the setting in use.
     """
-    wanted: dict[str, dict[str, Any]] = {}
-    for curve in (curve for record in section.records for curve in record.data["curves"]):
-        if figure in curve["figures"]:
-            wanted.setdefault(curve["name"], curve)
+    wanted = [curve for curve in _every(section).values() if figure in curve["figures"]]
     found = []
-    for curve in sorted(wanted.values(), key=lambda one: one["log_x"]):
+    for curve in sorted(wanted, key=lambda one: one["log_x"]):
         lines = [line for row in section.rows for line in _lines(row, curve["name"])]
         lines = [kept for line in lines if (kept := line if curve["log_x"] else _before_mark(line))]
-        if lines:
-            found.append((curve["figures"][figure], curve, lines))
+        found.append((curve["figures"][figure], curve, lines))
+    return _draw_panels(section, found, path, looks, title, width=1.2 + 3.4 * len(found), high=3.4)
+
+
+def _every(section: Section) -> dict[str, dict[str, Any]]:
+    """The first example of every curve that a record holds, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for curve in (curve for record in section.records for curve in record.data["curves"]):
+        found.setdefault(curve["name"], curve)
+    return found
+
+
+def file_name(name: str) -> str:
+    """`MSE by decodes` -> `curve_mse_by_decodes.png`."""
+    return f"curve_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.png"
+
+
+def _draw_panels(
+    section: Section,
+    found: Sequence[tuple[str, dict[str, Any], list[_MeanLine]]],  # a panel's title, its curve, a line per model
+    path: Path,
+    looks: style.Looks,
+    title: str,
+    *,
+    width: float,  # of the figure in inches
+    high: float,  # of a panel in inches
+) -> list[Path]:
     if not found:
         return []
     shown = {line.row.label for _, _, lines in found for line in lines}
     handles = style.legend([row for row in section.rows if row.label in shown], looks, linestyle="-")
     if any(line.mark is not None for _, _, lines in found for line in lines):
         handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
-    width = 1.2 + 3.4 * len(found)
+    # Placed by hand in inches: a record has several curves, and matplotlib's own layout takes a second look at each.
+    pitch = width / len(found)
     across = style.across(handles, round(14 * width))
     foot = 0.15 + 0.19 * -(-len(handles) // across)
-    height = 3.4 + foot
+    height = high + foot
     figure = Figure(figsize=(width, height))
     heading = textwrap.wrap(title, round(11 * width))
     figure.text(0.5, 1 - 0.1 / height, style.literal("\n".join(heading)), fontsize=style.TITLE, ha="center", va="top")
     above = 0.45 + 0.2 * len(heading)
-    pitch = width / len(found)
-    for index, (panel, example, lines) in enumerate(found):
+    for index, (panel, curve, lines) in enumerate(found):
         place = ((index * pitch + 0.8) / width, (foot + 0.5) / height)
-        axes = figure.add_axes((*place, (pitch - 1.0) / width, (height - foot - 0.5 - above) / height))
-        axes.set_title(style.literal(panel))
-        _fill(axes, lines, example, looks)
+        axes = figure.add_axes((*place, (pitch - 1.0) / width, (high - 0.5 - above) / height))
+        if panel or any(line.half is not None for line in lines):
+            axes.set_title(style.literal(panel) or _MEANS)
+        _fill(axes, lines, curve, looks)
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=across)
     return [style.save(figure, path)]
 
 
-def _fill(axes: Axes, lines: list[_Line], curve: dict[str, Any], looks: style.Looks) -> None:
+def _fill(axes: Axes, lines: list[_MeanLine], curve: dict[str, Any], looks: style.Looks) -> None:
     """The lines, their marks, scales and labels."""
     for line in lines:
         _draw(axes, line, looks)
@@ -121,14 +120,14 @@ def _fill(axes: Axes, lines: list[_Line], curve: dict[str, Any], looks: style.Lo
     axes.set_ylabel(style.literal(curve["y_label"]))
 
 
-def _before_mark(line: _Line) -> _Line | None:
+def _before_mark(line: _MeanLine) -> _MeanLine | None:
     """The line up to the setting in use, without the mark itself; None where nothing is left."""
     n = sum(x < line.mark for x in line.x) if line.mark is not None else len(line.x)
     half = None if line.half is None else line.half[:n]
     return replace(line, x=line.x[:n], mean=line.mean[:n], half=half, mark=None) if n else None
 
 
-def _lines(row: Row, name: str) -> list[_Line]:
+def _lines(row: Row, name: str) -> list[_MeanLine]:
     """One line of the mean where all seeds have the same x, else a line per seed; none without the curve."""
     own = [curve for record in row.finished if (curve := record.curve(name))]
     parted = [[curve] for curve in own]
@@ -140,7 +139,7 @@ def _lines(row: Row, name: str) -> list[_Line]:
         summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
         halves = [summaries[i].half for i in order]
         lines.append(
-            _Line(
+            _MeanLine(
                 row,
                 [members[0]["x"][i] for i in order],
                 np.array([summaries[i].mean for i in order]),
@@ -151,7 +150,7 @@ def _lines(row: Row, name: str) -> list[_Line]:
     return lines
 
 
-def _draw(axes: Axes, line: _Line, looks: style.Looks) -> None:
+def _draw(axes: Axes, line: _MeanLine, looks: style.Looks) -> None:
     colour = looks.colour(line.row.label)
     marker = looks.marker(line.row.label) if len(line.x) < _MANY else None
     axes.plot(line.x, line.mean, color=colour, marker=marker, markersize=4.5, markeredgecolor="white", zorder=3)
@@ -163,7 +162,7 @@ def _draw(axes: Axes, line: _Line, looks: style.Looks) -> None:
         axes.fill_between(line.x, line.mean - line.half, line.mean + line.half, color=colour, alpha=0.18, linewidth=0)
 
 
-def _scale(axes: Axes, lines: list[_Line], *, log_x: bool) -> None:
+def _scale(axes: Axes, lines: list[_MeanLine], *, log_x: bool) -> None:
     """Scales and a range that the means set: the interval of few seeds may leave the panel."""
     means = np.concatenate([line.mean for line in lines])
     ends = np.concatenate(

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.report.content.sections import Section
-from bench.report.plots import bars, style
-from bench.report.plots import curves as sweeps
-from bench.report.plots import learning as curves
-from bench.report.plots import sheets as pictures
+from bench.report.plots import bars, curves, learning, sheets, style
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
@@ -18,17 +15,17 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
     with style.style():
         for section in sections:
             folder = root / section.folder
+
+            def place(name: str, folder: Path = folder) -> Path:
+                return folder / f"{name.replace('-', '_')}.png"
+
             written += [
-                pictures.samples(section, folder / "samples.png"),
-                pictures.reconstructions(section, folder / "reconstructions.png"),
-                pictures.interpolations(section, folder / "interpolations.png"),
-                *pictures.interpolations_reconstructed(section, folder / "interpolations_reconstructed.png"),
-                *pictures.nearest(section, folder / "nearest.png"),
-                *pictures.chain(section, folder / "chain.png"),
-                *pictures.long_chain(section, folder / "long_chain.png"),
-                curves.learning_curves(section, folder / "learning_curves.png", looks),
+                *(path for name in sheets.SHEETS for path in sheets.sheet(section, place(name), name)),
+                *sheets.reconstructions(section, place("reconstructions")),
+                *sheets.nearest(section, place("nearest")),
+                learning.learning_curves(section, place("learning_curves"), looks),
                 *bars.scores(section, folder, looks),
-                *sweeps.curves(section, folder, looks),
-                curves.score_against_seconds(section, folder / "score_against_seconds.png", looks),
+                *curves.curves(section, folder, looks),
+                learning.score_against_seconds(section, place("score_against_seconds"), looks),
             ]
     return written

@@ -19,57 +19,68 @@ from bench.results.record import Record
 _MARGIN = 24  # all lengths here are screen pixels, so that an image pixel covers a whole number of them
 _PANEL_WIDTH = 640
 _WIDE = 1100
-_MOST_ROWS = 8
 _NARROWEST = 900
 _BANDS = 2  # rows of pairs for each model
 _PAIR = ("generated", "nearest in training")
 
 
 @dataclass(frozen=True)
-class Panel:
+class Sheet:
+    """How the sheets of one name are laid out, a panel per model: that of its first finished training seed."""
+
+    title: str
+    most_rows: int = 8
+    width: int = _PANEL_WIDTH
+    across: int = 3  # panels side by side
+    ends: bool = False  # whether both ends of a row are kept, as a path needs it
+    score: str = ""  # the metric in a panel's title
+    always: bool = False  # whether a section without the sheet says so, in place of having no plot
+
+
+SHEETS = {  # by the name in the records
+    "samples": Sheet("samples", always=True),
+    "interpolations": Sheet(
+        "interpolations, each row from one sample to another", 4, ends=True, score="length ratio", always=True
+    ),
+    "interpolations-reconstructed": Sheet(
+        "interpolations, each row from one real image to another", 4, ends=True, score="length ratio, real ends"
+    ),
+    "chain": Sheet("from noise to image; numbers are {steps}", 6, _WIDE, across=1),
+    # rows that are short leave room for several models side by side
+    "long-chain": Sheet("chains run on past their own steps (the second column)", 6, _WIDE),
+}
+
+
+@dataclass(frozen=True)
+class SheetPanel:
     """A titled mosaic, with labels above its columns or before its rows."""
 
     title: str
-    rows: list[list[tiles.Picture]]
+    rows: list[list[tiles.Pixels]]
     columns: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    note: str = ""  # stands where there are no images
+    note: str = ""  # what is written where there are no images
 
 
-def samples(section: Section, path: Path) -> Path:
-    """One panel per model: the samples of its first finished training seed."""
+def sheet(section: Section, path: Path, name: str) -> list[Path]:
+    """Draw one of `SHEETS`; nothing where no record has it, unless it is drawn always."""
+    look = SHEETS[name]
 
-    def panel(row: Row, record: Record) -> Panel:
-        return Panel(_title(row, record), _fit(tiles.read(record, "samples")))
+    def panel(row: Row, record: Record) -> SheetPanel:
+        rows = tiles.crop(tiles.read(record, name), most_rows=look.most_rows, most_pixels=look.width, ends=look.ends)
+        labels = _labels(record, name)
+        if look.ends and not (rows and len(rows[0]) == len(labels)):
+            labels = []
+        title = _title(row, record) + (_value(row, look.score, look.score.partition(", ")[0]) if look.score else "")
+        return SheetPanel(title, rows, columns=labels)
 
-    return _draw(path, f"{section.title}: samples", [_panel(row, "samples", panel) for row in section.rows])
-
-
-def interpolations(section: Section, path: Path) -> Path:
-    """Per model a few paths; each row runs from one sample to another. The title has the path's length ratio."""
-    panels = [_panel(row, "interpolations", _paths("interpolations", "length ratio")) for row in section.rows]
-    return _draw(path, f"{section.title}: interpolations, each row from one sample to another", panels)
-
-
-def interpolations_reconstructed(section: Section, path: Path) -> list[Path]:
-    """The same between two real images, as the model reconstructs them; nothing where no record has any."""
-    name = "interpolations-reconstructed"
-    having = _having(section, name)
-    if not having:
+    rows = list(section.rows) if look.always else _having(section, name)
+    if not rows:
         return []
-    panels = [_panel(row, name, _paths(name, "length ratio, real ends")) for row in having]
-    return [_draw(path, f"{section.title}: interpolations, each row from one real image to another", panels)]
-
-
-def _paths(name: str, measure: str) -> Callable[[Row, Record], Panel]:
-    def panel(row: Row, record: Record) -> Panel:
-        rows = _fit(tiles.read(record, name), most_rows=4, ends=True)
-        labels = [str(label) for label in record.data["images"][name].get("labels") or []]
-        whole = rows and len(rows[0]) == len(labels)
-        title = _title(row, record) + _value(row, measure, measure.partition(", ")[0])
-        return Panel(title, rows, columns=labels if whole else [])
-
-    return panel
+    panels = [_panel(row, name, panel) for row in rows]
+    names = dict.fromkeys(f"{record.data['sampler_step']}s" for row in rows for record in row.records)
+    title = look.title.format(steps=" or ".join(names))
+    return [_draw(path, f"{section.title}: {title}", panels, across=look.across)]
 
 
 def nearest(section: Section, path: Path) -> list[Path]:
@@ -78,16 +89,15 @@ def nearest(section: Section, path: Path) -> list[Path]:
     The sheet holds pairs side by side, its `labels` saying what is in which column; here one is above the other.
     """
 
-    def panel(row: Row, record: Record) -> Panel:
-        flat = [picture for line in tiles.read(record, "nearest") for picture in line]
-        stated = [str(label) for label in record.data["images"]["nearest"].get("labels") or _PAIR]
-        kinds = list(dict.fromkeys(stated))
-        across = len(_fit([flat[:: len(kinds)]], width=_WIDE)[0])
+    def panel(row: Row, record: Record) -> SheetPanel:
+        flat = [pixels for line in tiles.read(record, "nearest") for pixels in line]
+        kinds = list(dict.fromkeys(_labels(record, "nearest") or _PAIR))
+        across = len(_one_row(flat[:: len(kinds)]))
         bands = range(0, min(len(flat), _BANDS * across * len(kinds)), across * len(kinds))
         rows = [
             flat[start + k : start + across * len(kinds) : len(kinds)] for start in bands for k in range(len(kinds))
         ]
-        return Panel(_title(row, record) + _value(row, "copying"), rows, labels=kinds * len(bands))
+        return SheetPanel(_title(row, record) + _value(row, "copying"), rows, labels=kinds * len(bands))
 
     having = _having(section, "nearest")
     if not having:
@@ -96,59 +106,33 @@ def nearest(section: Section, path: Path) -> list[Path]:
     return [_draw(path, title, [_panel(row, "nearest", panel) for row in having], across=1)]
 
 
-def chain(section: Section, path: Path) -> list[Path]:
-    """Each row one sample on its way from noise to image; nothing where no model of the section has a chain."""
-    steps = dict.fromkeys(
-        f"{record.data['sampler_step']}s" for row in _having(section, "chain") for record in row.records
-    )
-    return _chains(section, path, "chain", f"from noise to image; numbers are {' or '.join(steps)}")
-
-
-def long_chain(section: Section, path: Path) -> list[Path]:
-    """The same rows as in `chain`, run far past the model's own steps; nothing where no record has them."""
-    return _chains(section, path, "long-chain", "chains run on past their own steps (the second column)")
-
-
-def _chains(section: Section, path: Path, name: str, title: str) -> list[Path]:
-    def panel(row: Row, record: Record) -> Panel:
-        rows = _fit(tiles.read(record, name), most_rows=6, width=_WIDE)
-        labels = record.data["images"][name].get("labels") or []
-        return Panel(_title(row, record), rows, columns=[str(label) for label in labels])
-
-    having = _having(section, name)
-    if not having:
-        return []
-    # rows that are short leave room for several models side by side
-    across = 1 if name == "chain" else 3
-    panels = [_panel(row, name, panel) for row in having]
-    return [_draw(path, f"{section.title}: {title}", panels, across=across)]
-
-
-def reconstructions(section: Section, path: Path) -> Path:
+def reconstructions(section: Section, path: Path) -> list[Path]:
     """A row of originals, then each model's reconstructions of them, the same image in the same column."""
-    bands: dict[bytes, tuple[list[tiles.Picture], list[str], list[list[tiles.Picture]]]] = {}
+    bands: dict[bytes, SheetPanel] = {}
     missing = []
     for row in section.rows:
         record = _first(row, "reconstructions")
-        pairs = [_strip(record, name) for name in ("originals", "reconstructions")] if record else [[], []]
-        if record is None or not all(pairs):
-            missing.append(f"{row.label}: {_why(row)}")
+        originals, own = (
+            _one_row([pixels for line in tiles.read(record, name) for pixels in line]) if record else []
+            for name in ("originals", "reconstructions")
+        )
+        if record is None or not (originals and own):
+            missing.append(SheetPanel("", [], note=f"{row.label}: {_why(row)}"))
             continue
-        originals, own = pairs
         # Models that reconstruct other images than the first model's get a band of their own.
-        _, labels, strips = bands.setdefault(b"".join(image.tobytes() for image in originals), (originals, [], []))
-        labels.append(f"{row.label}, seed {record.seed}{_value(row, 'MSE', 'MSE')}")
-        strips.append(own)
-    panels = [Panel("", [band, *strips], labels=["originals", *labels]) for band, labels, strips in bands.values()]
-    panels += [Panel("", [], note=text) for text in missing]
+        key = b"".join(image.tobytes() for image in originals)
+        band = bands.setdefault(key, SheetPanel("", [originals], labels=["originals"]))
+        band.labels.append(f"{row.label}, seed {record.seed}{_value(row, 'MSE', 'MSE')}")
+        band.rows.append(own)
     over = " (MSE over all seeds)" if len(section.seeds) > 1 else ""
-    return _draw(path, f"{section.title}: reconstructions of held-out images{over}", panels, across=1)
+    title = f"{section.title}: reconstructions of held-out images{over}"
+    return [_draw(path, title, [*bands.values(), *missing], across=1)]
 
 
-def _panel(row: Row, name: str, make: Callable[[Row, Record], Panel]) -> Panel:
+def _panel(row: Row, name: str, make: Callable[[Row, Record], SheetPanel]) -> SheetPanel:
     record = _first(row, name)
     panel = make(row, record) if record else None
-    return panel if panel and panel.rows else Panel(row.label, [], note=_why(row))
+    return panel if panel and panel.rows else SheetPanel(row.label, [], note=_why(row))
 
 
 def _first(row: Row, name: str) -> Record | None:
@@ -158,6 +142,10 @@ def _first(row: Row, name: str) -> Record | None:
 
 def _having(section: Section, name: str) -> list[Row]:
     return [row for row in section.rows if any(name in record.data["images"] for record in row.records)]
+
+
+def _labels(record: Record, name: str) -> list[str]:
+    return [str(label) for label in record.data["images"][name].get("labels") or []]
 
 
 def _why(row: Row) -> str:
@@ -173,23 +161,15 @@ def _value(row: Row, name: str, label: str = "") -> str:
     summary = row.score(name)
     if summary is None:
         return ""
-    metric: dict[str, Any] = next(found for record in row.finished if (found := record.metric(name)))
-    return f"\n{label or metric['label']} " + plus_minus(summary).replace(" ", "\u00a0")
+    return f"\n{label or row.entries(name)[0]['label']} " + plus_minus(summary).replace(" ", "\u00a0")
 
 
-def _fit(
-    rows: list[list[tiles.Picture]], most_rows: int = _MOST_ROWS, width: int = _PANEL_WIDTH, ends: bool = False
-) -> list[list[tiles.Picture]]:
-    return tiles.crop(rows, most_rows=most_rows, most_pixels=width, ends=ends)
+def _one_row(flat: list[tiles.Pixels]) -> list[tiles.Pixels]:
+    """As many images side by side as a page is wide."""
+    return tiles.crop([flat], most_rows=1, most_pixels=_WIDE)[0] if flat else []
 
 
-def _strip(record: Record, name: str) -> list[tiles.Picture]:
-    """A sheet's images in one row, as many as a page is wide."""
-    flat = [picture for row in tiles.read(record, name) for picture in row]
-    return _fit([flat], width=_WIDE)[0] if flat else []
-
-
-def _draw(path: Path, title: str, panels: list[Panel], across: int = 3) -> Path:
+def _draw(path: Path, title: str, panels: list[SheetPanel], across: int = 3) -> Path:
     """Lay the panels out in rows of `across`, every mosaic on whole screen pixels."""
     if not any(panel.rows for panel in panels):
         return style.message(path, title, "; ".join(f"{panel.title} {panel.note}".strip() for panel in panels))
@@ -201,7 +181,7 @@ def _draw(path: Path, title: str, panels: list[Panel], across: int = 3) -> Path:
     top = _MARGIN + len(heading) * _line(style.TITLE)
     high = top + sum(max(box.height for box in line) + _MARGIN for line in lines)
     figure = Figure(figsize=(wide / style.DPI, high / style.DPI), dpi=style.DPI)
-    page = _Page(figure, wide, high)
+    page = _Canvas(figure, wide, high)
     page.text(wide // 2, _MARGIN // 2, "\n".join(heading), style.TITLE, ha="center", va="top")
     for line in lines:
         left = (wide - sum(box.width for box in line) - _MARGIN * (len(line) - 1)) // 2
@@ -213,7 +193,7 @@ def _draw(path: Path, title: str, panels: list[Panel], across: int = 3) -> Path:
 
 
 @dataclass(frozen=True)
-class _Page:
+class _Canvas:
     figure: Figure
     wide: int
     high: int
@@ -221,18 +201,18 @@ class _Page:
     def text(self, x: float, y: float, text: str, size: float, **options: Any) -> None:
         self.figure.text(x / self.wide, 1 - y / self.high, style.literal(text), fontsize=size, **options)
 
-    def picture(self, x: int, y: int, picture: tiles.Picture) -> None:
-        high, wide = picture.shape[:2]
+    def image(self, x: int, y: int, pixels: tiles.Pixels) -> None:
+        high, wide = pixels.shape[:2]
         place = (x / self.wide, 1 - (y + high) / self.high, wide / self.wide, high / self.high)
         axes = self.figure.add_axes(place)
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
 
 
 class _Box:
     """A panel with its size worked out: title above, labels of columns, labels of rows, the mosaic."""
 
-    def __init__(self, panel: Panel):
+    def __init__(self, panel: SheetPanel):
         self.panel = panel
         self.mosaic = tiles.mosaic(panel.rows) if panel.rows else None
         high, wide = self.mosaic.shape[:2] if self.mosaic is not None else (0, 0)
@@ -244,14 +224,14 @@ class _Box:
         self.above = len(self.title) * _line(style.LABEL) + (_line(style.SMALL) if panel.columns else 0) + 6
         self.height = high + self.above
 
-    def draw(self, page: _Page, left: int, top: int) -> None:
+    def draw(self, page: _Canvas, left: int, top: int) -> None:
         centre = left + self.before + (self.width - self.before) / 2
         page.text(centre, top, "\n".join(self.title), style.LABEL, ha="center", va="top")
         if self.mosaic is None:
             return
         high, wide = self.mosaic.shape[:2]
         corner = left + self.before + (self.width - self.before - wide) // 2
-        page.picture(corner, top + self.above, self.mosaic)
+        page.image(corner, top + self.above, self.mosaic)
         across, down = (wide + tiles.GAP) / len(self.panel.rows[0]), (high + tiles.GAP) / len(self.panel.rows)
         for index, label in enumerate(self.panel.columns[: len(self.panel.rows[0])]):
             x = corner + (index + 0.5) * across - tiles.GAP / 2

@@ -10,13 +10,13 @@ from PIL import Image
 
 from bench.results.record import Record
 
-Picture = NDArray[np.uint8]  # (H, W), or (H, W, 3)
+Pixels = NDArray[np.uint8]  # (H, W), or (H, W, 3)
 
 _TARGET = 56  # side in screen pixels to which small images are enlarged; large ones stay as they are
 GAP = 3
 
 
-def read(record: Record, name: str) -> list[list[Picture]]:
+def read(record: Record, name: str) -> list[list[Pixels]]:
     """The images of a sheet, row by row; no rows where the record names none or the file is missing or unreadable."""
     entry = record.data["images"].get(name)
     if entry is None:
@@ -32,12 +32,12 @@ def read(record: Record, name: str) -> list[list[Picture]]:
     return [np.split(band, columns, axis=1) for band in np.split(sheet, rows, axis=0)]
 
 
-def enlargement(picture: Picture) -> int:
+def enlargement(pixels: Pixels) -> int:
     """The whole factor that makes a small image legible: 8 -> 56, 28 -> 56, 32 -> 64 screen pixels."""
-    return max(1, round(_TARGET / max(picture.shape[:2])))
+    return max(1, round(_TARGET / max(pixels.shape[:2])))
 
 
-def mosaic(rows: Sequence[Sequence[Picture]]) -> Picture:
+def mosaic(rows: Sequence[Sequence[Pixels]]) -> Pixels:
     """Images of one size side by side with white gaps, enlarged by repeating pixels; short rows end in white."""
     first = rows[0][0]
     factor = enlargement(first)
@@ -46,14 +46,14 @@ def mosaic(rows: Sequence[Sequence[Picture]]) -> Picture:
     shape = (len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, *first.shape[2:])
     canvas = np.full(shape, 255, dtype=np.uint8)
     for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
+        for j, pixels in enumerate(row):
             top, left = i * (height + GAP), j * (width + GAP)
-            enlarged = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+            enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
             canvas[top : top + height, left : left + width] = enlarged
     return canvas
 
 
-def crop(rows: list[list[Picture]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Picture]]:
+def crop(rows: list[list[Pixels]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Pixels]]:
     """The first rows and columns that fit into `most_pixels` across; a sheet of large images is cut, not shrunk.
 
     `ends` keeps the first and the last column and takes the others evenly between them, as a path needs it.

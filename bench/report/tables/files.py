@@ -1,0 +1,53 @@
+"""table.md, table.tex, table.csv and cells.csv of a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.report.content.captions import caption, protocol, reading
+from bench.report.content.sections import Section
+from bench.report.tables import csv, full, latex, markdown, scores
+from bench.storage.files import write_text
+
+TITLE = "Comparison of generative models"
+_MOST = 4  # tables in one float of LaTeX: as many as fit a page below a long caption
+
+
+def write(root: Path, sections: list[Section]) -> list[Path]:
+    """Write the four files; their paths."""
+    outputs = {
+        "table.csv": csv.render(map(full.rows, sections)),
+        "cells.csv": csv.render(full.cells(section, root) for section in sections),
+        "table.md": as_markdown(sections),
+        "table.tex": as_latex(sections),
+    }
+    for name, text in outputs.items():
+        write_text(root / name, text)
+    return [root / name for name in outputs]
+
+
+def as_markdown(sections: list[Section]) -> str:
+    parts = [f"# {TITLE}"]
+    for section in sections:
+        parts.append(f"## {markdown.escape(section.title)}")
+        parts += [markdown.render(table, level=3) for table in scores.tables(section)]
+        parts.append(markdown.bullets(caption(section)))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_latex(sections: list[Section]) -> str:
+    """Floats of up to four tables.
+
+    The first float of a section has how to read it in its caption, the others refer to it; how everything was measured
+    is a paragraph below, since LaTeX sets a caption as one line first, and so long a line is an error.
+    """
+    parts = [latex.PREAMBLE]
+    for number, section in enumerate(sections, start=1):
+        title, label, tables = latex.escape(section.title), f"tab:section-{number}", scores.tables(section)
+        parts.append(latex.float_of(tables[:_MOST], f"{title}. {latex.sentences(reading(section))}", label))
+        for start in range(_MOST, len(tables), _MOST):
+            again = rf"{title}, continued; how to read it: table~\ref{{{label}}}."
+            parts.append(latex.float_of(tables[start : start + _MOST], again))
+        measured = latex.sentences(protocol(section))
+        parts.append(rf"\par\noindent{{\footnotesize Table~\ref{{{label}}}, how it was measured: {measured}\par}}")
+    return "\n\n".join(parts) + "\n"

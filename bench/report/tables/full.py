@@ -1,0 +1,132 @@
+"""What CSV files hold beyond the tables: every number of a row (table.csv) and of a cell (cells.csv)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.report.content.ranking import Ranking, rank, sampling_share
+from bench.report.content.sections import Reference, Row, Section, Summary
+from bench.report.tables.model import Cell, Column, Table
+from bench.results.record import Record
+
+# What a reader needs to know which rows compare, where the record has it.
+_METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone already counts the seeds
+    **{name: name for name in ("extractor", "resize", "weights_hash", "n_real", "n_generated", "points")},
+    "n": "measured on",
+    "budget": "budget",
+    "budget_unit": "budget unit",
+}
+
+
+def rows(section: Section) -> Table:
+    """A row per model and reference: every score with its interval, its verdict and its protocol."""
+    ranking = rank(section)
+    models = [Cell(fields=_model(section, row, ranking)) for row in section.rows]
+    return Table(section.title, [Column("", models, [Cell(fields=_reference(section, r)) for r in section.references])])
+
+
+def cells(section: Section, root: Path) -> Table:
+    """A row per cell, by model and training seed, those without a record too; `root` is the results folder."""
+    lines = []
+    for row in section.rows:
+        own = [_cell(section, row, record, root) for record in row.records]
+        where = {"dataset": section.dataset, "protocol": section.number, "model": row.label}
+        own += [where | {"training seed": cell.seed, "status": cell.status} for cell in row.absent]
+        lines += sorted(own, key=lambda line: line["training seed"])
+    return Table(section.title, [Column("", [Cell(fields=line) for line in lines])])
+
+
+def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "dataset": section.dataset,
+        "protocol": section.number,
+        "kind": "model",
+        "model": row.label,
+        "profile": row.fact("profile"),
+        "status": row.status,
+        "seeds finished": len(row.finished),
+        "seeds diverged": len(row.diverged),
+        "seeds out of memory": len(row.failed) - len(row.diverged),
+        "seeds without a record": len(row.absent),
+        "parameters": row.fact("parameters"),
+        "parameters trained": row.fact("parameters_trained"),
+        "planned updates": (row.fact("training") or {}).get("planned_updates"),
+        "network evaluations per sample": row.fact("network_evaluations_per_sample"),
+        "device": (row.fact("environment") or {}).get("device"),
+    }
+    line |= _statistics("training seconds", row.summary(lambda record: record.data["training"]["seconds"]))
+    line |= _statistics("samples per second", row.summary(lambda record: record.samples_per_second))
+    for metric in section.metrics:
+        name, label = metric["name"], metric["label"]
+        line |= _statistics(label, row.score(name))
+        line |= {f"{label} better": metric["better"], f"{label} lead": metric is section.lead}
+        line |= {f"{label} best": ranking.best.get(name) == row.label}
+        line |= {f"{label} sampling share of variance": sampling_share(row, name)}
+        line |= _facts(label, next(iter(row.entries(name)), {}))
+    return line
+
+
+def _reference(section: Section, reference: Reference) -> dict[str, Any]:
+    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
+    line |= {"kind": reference.kind, "model": reference.title}
+    for metric in section.metrics:
+        if own := reference.metrics.get(metric["name"]):
+            line |= _statistics(metric["label"], Summary.of(own)) | _facts(metric["label"], own)
+    return line
+
+
+def _statistics(label: str, summary: Summary | None) -> dict[str, Any]:
+    """Mean, deviation, count and 95 % interval: of the mean over seeds or, for a single one, its own."""
+    mean, std, n, interval = (
+        (summary.mean, summary.std, summary.n, summary.interval) if summary else (None, None, 0, None)
+    )
+    low, high = interval or (None, None)
+    return {
+        f"{label} mean": mean,
+        f"{label} std": std,
+        f"{label} n": n,
+        f"{label} 95% low": low,
+        f"{label} 95% high": high,
+        f"{label} interval of": summary.interval_of if summary and interval else None,
+    }
+
+
+def _facts(label: str, entry: dict[str, Any]) -> dict[str, Any]:
+    facts = {column: entry.get(field) for field, column in _METRIC_FACTS.items()}
+    return {f"{label} {column}": value for column, value in facts.items() if value is not None}
+
+
+def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, Any]:
+    data = record.data
+    throughput = data["throughput"] or {}
+    line: dict[str, Any] = {
+        "dataset": section.dataset,
+        "protocol": section.number,
+        "model": row.label,
+        "training seed": record.seed,
+        "evaluation seeds": _spaced(data["evaluation_seeds"]),
+        **{name: data[name] for name in ("status", "message", "profile", "parameters")},
+        "parameters trained": data["parameters_trained"],
+        "updates": data["training"]["updates"],
+        "planned updates": data["training"]["planned_updates"],
+        "training seconds": data["training"]["seconds"],
+        "network evaluations per sample": data["network_evaluations_per_sample"],
+        "samples per second": throughput.get("samples_per_second"),
+        "peak memory MiB": throughput.get("peak_memory_mib"),
+        "device": data["environment"]["device"],
+        "record": record.path.relative_to(root).as_posix(),
+    }
+    for metric in section.metrics:
+        own = record.metric(metric["name"]) or {}
+        label = metric["label"]
+        low, high = own.get("interval") or (None, None)
+        line |= {label: own.get("value"), f"{label} per evaluation seed": _spaced(own.get("per_seed", []))}
+        line |= {f"{label} 95% low": low, f"{label} 95% high": high, f"{label} interval of": own.get("interval_of")}
+        line |= {f"{label} spread": own.get("spread"), f"{label} spread of": own.get("spread_of")}
+    return line
+
+
+def _spaced(values: list[Any]) -> str:
+    """Several numbers in one field, apart by spaces, in full precision."""
+    return " ".join(repr(value) for value in values)

@@ -1,0 +1,61 @@
+"""The one table of reports: columns of cells. markdown.py, latex.py, csv.py and html.py each put it into a format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a reader sees, and what stands for it where formats need more than text; none of it is ever markup."""
+
+    text: str = ""
+    value: float | Decimal | None = None  # the number that the text rounds: a page sorts by it
+    bold: bool = False  # best of its column beyond chance
+    link: str = ""  # to a place on a page: `#section-1`
+    fields: Mapping[str, Any] | None = None  # of a CSV file, by name; None: the value or else the text, by the header
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header (none: for CSV alone), a cell per row, and a cell per reference row, which stand apart below."""
+
+    header: str
+    cells: list[Cell]
+    references: list[Cell] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one length. `notes` are sentences below, `name` is the stem of its files."""
+
+    title: str
+    columns: list[Column]
+    notes: tuple[str, ...] = ()
+    name: str = ""
+
+    @classmethod
+    def of_rows(cls, title: str, headers: Iterable[str], rows: Iterable[Iterable[str | Cell]], **more: Any) -> Table:
+        """A table from rows of texts and cells; ValueError for a row that has not as many as there are headers."""
+        names, parted = list(headers), [[one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows]
+        for row in parted:
+            if len(row) != len(names):
+                raise ValueError(f"table {title!r}: a row of {len(row)} entries, but {len(names)} columns")
+        return cls(title, [Column(name, [row[k] for row in parted]) for k, name in enumerate(names)], **more)
+
+    @property
+    def shown(self) -> list[Column]:
+        return [column for column in self.columns if column.header]
+
+    @property
+    def rows(self) -> list[list[Cell]]:
+        """The cells that are shown, row by row."""
+        return [list(row) for row in zip(*(column.cells for column in self.shown), strict=True)]
+
+    @property
+    def below(self) -> list[list[Cell]]:
+        """The same of the reference rows."""
+        return [list(row) for row in zip(*(column.references for column in self.shown), strict=True)]

@@ -1,0 +1,147 @@
+"""The tables of a section as a reader sees them: its scores, parted into tables that fit a page or a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.report.content.numerals import NONE, bracketed, budget_text, number, plus_minus, score_text
+from bench.report.content.ranking import rank, sampling_share
+from bench.report.content.sections import Row, Section, Summary
+from bench.report.tables.model import Cell, Column, Table
+from bench.results.record import Record
+
+# What says how samples differ from real images, rather than how much: a table of its own.
+_VARIETY = ("precision", "recall", "density", "coverage", "copying")
+_PATHS = {"": "Interpolation between samples", "real ends": "Interpolation between real images"}
+ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
+Metrics = list[dict[str, Any]]
+
+
+def tables(section: Section) -> list[Table]:
+    """Samples, reconstruction, interpolation, diagnostics, the share of variance, cost: those that have a column.
+
+    All have a row for each model, in the same order.
+    """
+    groups: dict[str, Metrics] = {}
+    for metric in section.tabulated:
+        groups.setdefault(metric["group"], []).append(metric)
+    samples, reconstruction = groups.get("samples", []), groups.get("reconstruction", [])
+    variety = [metric for metric in samples if metric["name"] in _VARIETY]
+    status = [Cell(row.status) for row in section.rows]
+    found = [
+        _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
+        _scores(section, "Samples: fidelity, variety and copying", variety, *_shortened(variety)),
+        _scores(section, "Reconstruction", reconstruction),
+    ]
+    kinds: dict[str, Metrics] = {}
+    for metric in groups.get("interpolation", []):
+        kinds.setdefault(metric["name"].partition(", ")[2], []).append(metric)
+    for kind, metrics in kinds.items():
+        headers = {metric["name"]: metric["name"].partition(", ")[0] for metric in metrics}
+        found.append(_scores(section, _PATHS.get(kind, f"Interpolation, {kind}"), metrics, headers))
+    found.append(_scores(section, "Diagnostics", groups.get("diagnostics", [])))
+    found += [_shares(section, [*samples, *reconstruction]), _cost(section)]
+    return [table for table in found if len(table.columns) > 1]
+
+
+def _scores(
+    section: Section,
+    title: str,
+    metrics: Metrics,
+    headers: dict[str, str] | None = None,
+    features: str = "",
+    status: Sequence[Cell] = (),
+) -> Table:
+    """Scores with their budgets; a reference row where the reference has one of the scores."""
+    names = [metric["name"] for metric in metrics]
+    references = [one for one in section.references if any(name in one.metrics for name in names)]
+    best = rank(section).best
+    columns = [_models(section, [Cell(section.reference_label(one, names)) for one in references])]
+    for metric, budgets in zip(metrics, _budgets(section, names), strict=True):
+        name = metric["name"]
+        cells = [
+            Cell(score_text(row, name), _mean(row.score(name)), bold=best.get(name) == row.label)
+            for row in section.rows
+        ]
+        found = [reference.metrics.get(name) for reference in references]
+        own = [Cell(bracketed(one["value"], one["interval"]), one["value"]) if one else Cell(NONE) for one in found]
+        header = headers[name] if headers else metric["label"]
+        columns.append(Column(header + ARROWS[metric["better"]], cells, own))
+        if budgets:
+            columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in references]))
+    if status:
+        columns.append(Column("status", list(status), [Cell() for _ in references]))
+    return Table(title + features, columns)
+
+
+def _budgets(section: Section, names: list[str]) -> list[list[str]]:
+    """The budgets to show after each score: none where the next score has the same ones."""
+    budgets = [[budget_text(row, name) for row in section.rows] for name in names]
+    return [
+        own if any(budget != NONE for budget in own) and own != after else []
+        for own, after in zip(budgets, [*budgets[1:], []], strict=False)
+    ]
+
+
+def _shortened(metrics: Metrics) -> tuple[dict[str, str], str]:
+    """Headers without the extractor that all labels end in, and that extractor as a part of the table's title."""
+    headers = {metric["name"]: metric["label"] for metric in metrics}
+    ends = {name: end for name, label in headers.items() if (end := re.fullmatch(r"(.+?)\((.+)\)", label))}
+    extractors = {ends[one["name"]].group(2) for one in metrics if one["name"] in ends and one.get("extractor")}
+    if len(extractors) != 1:
+        return headers, ""
+    (extractor,) = extractors
+    headers |= {name: end.group(1) for name, end in ends.items() if end.group(2) == extractor}
+    return headers, f" (features of {extractor})"
+
+
+def _shares(section: Section, metrics: Metrics) -> Table:
+    headers, features = _shortened(metrics)
+    columns = [_models(section)]
+    for metric in metrics:
+        shares = [sampling_share(row, metric["name"]) for row in section.rows]
+        if any(share is not None for share in shares):
+            texts = [NONE if share is None else f"{100 * share:.0f} %" for share in shares]
+            columns.append(Column(headers[metric["name"]], list(map(Cell, texts, shares))))
+    return Table(f"Share of the variance that sampling alone explains{features}", columns)
+
+
+def _cost(section: Section) -> Table:
+    def column(header: str, cell: Callable[[Row], Cell]) -> Column:
+        return Column(header, [cell(row) for row in section.rows])
+
+    def mean(value: Callable[[Record], float | None]) -> Callable[[Row], Cell]:
+        return lambda row: Cell(plus_minus(row.summary(value)), _mean(row.summary(value)))
+
+    def parameters(row: Row) -> Cell:
+        needed, trained = row.fact("parameters"), row.fact("parameters_trained")
+        return Cell(NONE if needed is None else f"{number(needed)} ({number(trained)})", needed)
+
+    def updates(row: Row) -> Cell:
+        summary = row.summary(lambda record: record.data["training"]["updates"])
+        if summary and summary.std:
+            return Cell(plus_minus(summary), summary.mean)
+        return Cell(number(int(summary.mean) if summary else None), _mean(summary))
+
+    def evaluations(row: Row) -> Cell:
+        value = row.fact("network_evaluations_per_sample")
+        return Cell(number(value), value)
+
+    columns = [
+        column("parameters (trained)", parameters),
+        column("updates", updates),
+        column("training seconds", mean(lambda record: record.data["training"]["seconds"])),
+        column("network evaluations per sample", evaluations),
+        column("samples/s", mean(lambda record: record.samples_per_second)),
+    ]
+    return Table("Cost", [_models(section), *columns])
+
+
+def _models(section: Section, references: Sequence[Cell] = ()) -> Column:
+    return Column("model", [Cell(row.label) for row in section.rows], list(references))
+
+
+def _mean(summary: Summary | None) -> float | None:
+    return summary.mean if summary else None
