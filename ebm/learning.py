@@ -55,7 +55,7 @@ class Contrast:
         return {
             "energy gap": negatives.mean() - images.mean(),  # mean f(images) - mean f(negatives)
             "energy rms": self._square.detach().sqrt(),
-            "told apart": (images[:, None] < negatives[None, :]).float().mean(),  # AUROC
+            "AUROC(data, chain)": (images[:, None] < negatives[None, :]).float().mean(),
             "moments gap": moments_gap(*self._features),  # of the last layer; learning drives it to 0
         }
 

@@ -112,7 +112,7 @@ class ShortRunTrainer:
             average(self.model, learner, config.ema, self.updates)
 
         log = as_floats({**contrast.scalars(), **chain_scalars(norms, negatives)})
-        self.apart = updates_apart(self.apart, log["told apart"], config.lost_after)
+        self.apart = updates_apart(self.apart, log["AUROC(data, chain)"], config.lost_after)
         return log | {"lr": lr, "sigma": sigma}
 
     def state_dict(self) -> dict[str, Any]:

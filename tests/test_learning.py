@@ -46,7 +46,7 @@ def test_loss_and_log_by_hand():
     log = as_floats(contrast.scalars())
     assert log["energy gap"] == pytest.approx(8 - 4)
     assert log["energy rms"] == pytest.approx(math.sqrt(square))
-    assert log["told apart"] == pytest.approx(5 / 6)  # all pairs but (6, 4)
+    assert log["AUROC(data, chain)"] == pytest.approx(5 / 6)  # all pairs but (6, 4)
     assert log["moments gap"] == pytest.approx((4 - 2) / 3)
 
 

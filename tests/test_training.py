@@ -153,7 +153,7 @@ def test_chains_that_lose_the_data_for_good_end_the_run(tmp_path):
     assert lost.message == (
         f"the chains have lost the data: told apart without error for 10 updates, at update {lost.updates + 1}"
     )
-    assert [float(row["told apart"]) for row in rows(tmp_path)][-4:] == [1.0] * 4
+    assert [float(row["AUROC(data, chain)"]) for row in rows(tmp_path)][-4:] == [1.0] * 4
     unguarded = trainer("ebm", updates=60, lost_after=0, **still)
     whole = run(unguarded, tmp_path / "whole", data=flat)
     assert whole.status == "finished"
