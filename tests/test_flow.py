@@ -185,6 +185,24 @@ def test_flow_and_its_inverse_converge_to_the_gaussian_s(solver, odd):
         assert error(160) < 0.1
 
 
+class PointField(nn.Module):
+    """E[image - noise | x_t] where all images are 0.5: (0.5 - x) / (1 - t); at t = 1, the noise forgotten, x."""
+
+    def forward(self, x, t):
+        t = t[:, None, None, None]
+        return torch.where(t < 1, (0.5 - x) / (1 - t).clamp_min(1e-12), x)
+
+
+@pytest.mark.parametrize(
+    ("solver", "evaluations", "grain"),
+    [("euler", 5, 0.0), ("midpoint", 10, 0.0), ("midpoint", 9, 0.0), ("heun", 9, 0.0), ("heun", 10, 0.1)],
+)
+def test_what_is_left_of_the_noise_where_the_data_are_constant(solver, evaluations, grain):
+    """Nothing, but for half a step of it where the last step is Heun's: its second velocity is at t = 1."""
+    z = latents(20)
+    torch.testing.assert_close(end_of(flow(PointField(), solver, evaluations), z), 0.5 + grain * z)
+
+
 def test_noise_is_carried_to_the_data_s_mean_and_covariance():
     field, n = GaussianField(), 10_000
     made = end_of(flow(field, "midpoint", 40), latents(n)).flatten(1)
