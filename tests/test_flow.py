@@ -23,6 +23,7 @@ from baselines.flow import (
 from baselines.unet import UNet, level_sides, time_features
 from bench.contract.seeds import seeded, seeded_init
 from bench.errors import NotFiniteError
+from bench.evaluation import pictures
 from tests.builders import images, trainer
 
 SHAPE = (1, 2, 2)
@@ -385,3 +386,9 @@ def test_time_features_tell_near_times_apart():
     torch.testing.assert_close(products.diag(), torch.ones(5, dtype=torch.float64))
     torch.testing.assert_close(products[0, 1], products[2, 3])
     assert products[0, 1] < 0.99
+
+
+def test_a_flow_is_drawn_on_its_way_but_not_run_on():
+    model = trainer("flow").model
+    assert pictures.chain(model, 0, 4)["chain"].labels == ("0", "1", "3", "4")
+    assert pictures.long_chain(model, 0) == {}
