@@ -48,8 +48,10 @@ class FlowConfig(ModelConfig):
     beta1: float = 0.9
     clip: float = 1.0  # the gradient's largest norm; 0: any
     ema: float = 0.999  # decay of the averaged weights that sample; 0 samples with the trained ones
-    solver: str = "heun"  # or midpoint, of order 2 as well, or euler
-    evaluations: int = 20  # of the network, a sample; two for each step of heun or midpoint
+    solver: str = (
+        "midpoint"  # or euler; or heun, which leaves grain unless its evaluations are odd (see docs/models.md)
+    )
+    evaluations: int = 20  # of the network, a sample; two for each step of midpoint or heun
     reconstruct: str = "inversion"  # by the suite's budget of decodes; or backward, along the flow from image to noise
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
 

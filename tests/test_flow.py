@@ -23,6 +23,7 @@ from baselines.flow import (
 from baselines.unet import UNet, level_sides, time_features
 from bench.contract.seeds import seeded, seeded_init
 from bench.errors import NotFiniteError
+from bench.evaluation import pictures
 from tests.builders import images, trainer
 
 SHAPE = (1, 2, 2)
@@ -183,6 +184,24 @@ def test_flow_and_its_inverse_converge_to_the_gaussian_s(solver, odd):
     for error in (decoded, encoded, there_and_back):
         assert order_of(error, solver, odd) > ode.STAGES[solver] - 0.1
         assert error(160) < 0.1
+
+
+class PointField(nn.Module):
+    """E[image - noise | x_t] where all images are 0.5: (0.5 - x) / (1 - t); at t = 1, the noise forgotten, x."""
+
+    def forward(self, x, t):
+        t = t[:, None, None, None]
+        return torch.where(t < 1, (0.5 - x) / (1 - t).clamp_min(1e-12), x)
+
+
+@pytest.mark.parametrize(
+    ("solver", "evaluations", "grain"),
+    [("euler", 5, 0.0), ("midpoint", 10, 0.0), ("midpoint", 9, 0.0), ("heun", 9, 0.0), ("heun", 10, 0.1)],
+)
+def test_what_is_left_of_the_noise_where_the_data_are_constant(solver, evaluations, grain):
+    """Nothing, but for half a step of it where the last step is Heun's: its second velocity is at t = 1."""
+    z = latents(20)
+    torch.testing.assert_close(end_of(flow(PointField(), solver, evaluations), z), 0.5 + grain * z)
 
 
 def test_noise_is_carried_to_the_data_s_mean_and_covariance():
@@ -367,3 +386,9 @@ def test_time_features_tell_near_times_apart():
     torch.testing.assert_close(products.diag(), torch.ones(5, dtype=torch.float64))
     torch.testing.assert_close(products[0, 1], products[2, 3])
     assert products[0, 1] < 0.99
+
+
+def test_a_flow_is_drawn_on_its_way_but_not_run_on():
+    model = trainer("flow").model
+    assert pictures.chain(model, 0, 4)["chain"].labels == ("0", "1", "3", "4")
+    assert pictures.long_chain(model, 0) == {}
