@@ -82,6 +82,13 @@ def test_scores_are_printed_to_any_terminal_and_written(images, tmp_path, enviro
     assert json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["metrics"]
 
 
+def test_a_listing_with_letters_that_the_terminal_lacks():
+    arguments = ["bench.compare", "--list", "--data-root", "donn\u00e9es/\u732b"]
+    out, err = (process := started(*arguments, PYTHONIOENCODING="ascii")).communicate()
+    assert process.returncode == 0, err
+    assert b"donn?es/?" in out
+
+
 def test_scores_are_written_though_nobody_reads_the_table(images, tmp_path):
     process = started("bench.evaluate", *scoring(images), "--out", tmp_path)
     process.stdout.close()
