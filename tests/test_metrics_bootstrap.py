@@ -58,34 +58,34 @@ def test_the_first_order_form_deviates_as_scores_of_the_resamples_do(name):
         again = Features(generated.features[chosen], generated.logits[chosen])
         values.append(METRICS[name].function(sets.with_generated(again), seed=0).value)
     score = METRICS[name].function(sets, seed=0)
-    deviation = math.hypot(float(score.effects().std()) / math.sqrt(400), score.noise)
+    deviation = math.hypot(float(score.influence().std()) / math.sqrt(400), score.noise)
     assert deviation == pytest.approx(np.std(values), rel=0.3)
-    assert abs(float(score.effects().mean())) < 1e-9
+    assert abs(float(score.influence().mean())) < 1e-9
 
 
 def test_the_interval_of_a_mean_is_the_percentiles_of_resampled_means():
     x = torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    (low, high), none = bootstrap.intervals([Score(7.0, effects=lambda: x - x.mean()), Score(1.0)], seed=3)
+    (low, high), none = bootstrap.intervals([Score(7.0, influence=lambda: x - x.mean()), Score(1.0)], seed=3)
     half = 1.96 * float(x.std()) / math.sqrt(500)
     assert (7 - low, high - 7) == (pytest.approx(half, rel=0.1), pytest.approx(half, rel=0.1))
     assert none is None
 
 
 def test_noise_widens_an_interval_as_independent():
-    ((low, high),) = bootstrap.intervals([Score(1.0, effects=lambda: torch.zeros(50).double(), noise=0.5)], seed=0)
+    ((low, high),) = bootstrap.intervals([Score(1.0, influence=lambda: torch.zeros(50).double(), noise=0.5)], seed=0)
     assert (low, high) == (pytest.approx(1 - 1.96 * 0.5, abs=1e-4), pytest.approx(1 + 1.96 * 0.5, abs=1e-4))
 
 
 def test_a_share_near_one_keeps_its_interval_within_its_range():
     x = torch.ones(200, dtype=torch.float64)
     x[0] = 0
-    ((low, high),) = bootstrap.intervals([Score(float(x.mean()), effects=lambda: x - x.mean())], seed=0)
+    ((low, high),) = bootstrap.intervals([Score(float(x.mean()), influence=lambda: x - x.mean())], seed=0)
     assert 0.97 < low < float(x.mean()) < high <= 1
 
 
 def test_intervals_are_functions_of_the_seed(monkeypatch):
     x = torch.arange(60, dtype=torch.float64)
-    scores = [Score(0.0, effects=lambda: x - x.mean())]
+    scores = [Score(0.0, influence=lambda: x - x.mean())]
     first = bootstrap.intervals(scores, seed=1)
     assert bootstrap.intervals(scores, seed=1) == first
     assert bootstrap.intervals(scores, seed=2) != first

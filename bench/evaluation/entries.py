@@ -44,7 +44,7 @@ def means(values: dict[str, Tensor], *, seed: int, intervals: bool) -> dict[str,
     found = {name: each.double() for name, each in values.items()}
     bounds: list[tuple[float, float] | None] = [None] * len(found)
     if intervals:
-        scores = [Score(float(each.mean()), effects=_centred(each)) for each in found.values()]
+        scores = [Score(float(each.mean()), influence=_centred(each)) for each in found.values()]
         bounds = bootstrap.intervals(scores, seed=seed)
     return {
         name: {

@@ -45,8 +45,8 @@ class Score:
     spread: float | None = None  # standard deviation over the subsets or splits, of which `value` is the mean
     details: dict[str, str] = field(default_factory=dict)  # "spread_of": "100 subsets of 1000"; "note": a caveat
     # What each generated image adds, (n_generated,) float64: to first order, the score of resampled images is `value`
-    # plus the mean effect of those drawn. None: no interval. A function, since it may cost more than the value.
-    effects: Callable[[], Tensor] | None = None
+    # plus the mean influence of those drawn. None: no interval. A function, since it may cost more than the value.
+    influence: Callable[[], Tensor] | None = None
     noise: float = 0.0  # standard deviation of `value` given the images: subsets drawn at random, error of a fit
 
 

@@ -23,7 +23,7 @@ def copying(sets: ImageSets, *, seed: int = 0) -> Score | None:
     return Score(
         float(nearer.mean()),
         details={"note": f"against {len(held_out)} held-out images; 0.5: no copying, 1: copies"},
-        effects=lambda: nearer - nearer.mean(),
+        influence=lambda: nearer - nearer.mean(),
     )
 
 

@@ -22,7 +22,7 @@ def precision(sets: ImageSets, *, seed: int = 0) -> Score:
 def recall(sets: ImageSets, *, seed: int = 0) -> Score:
     """The share of real images that lie in the ball of any generated one; range [0, 1], of variety.
 
-    As `precision`, with the sets exchanged. The effects hold the balls' radii fixed: an interval tends to be too wide.
+    As `precision`, with the sets exchanged. The influence holds the balls' radii fixed.
     """
     found = neighbours(sets)
     return _of_real((found.generated_balls > 0).double(), found.generated_balls_only)
@@ -48,13 +48,13 @@ def coverage(sets: ImageSets, *, seed: int = 0) -> Score:
 
 
 def _of_generated(values: Tensor) -> Score:
-    return Score(float(values.mean()), details={"note": BALLS}, effects=lambda: values - values.mean())
+    return Score(float(values.mean()), details={"note": BALLS}, influence=lambda: values - values.mean())
 
 
 def _of_real(values: Tensor, alone: Tensor) -> Score:
     """`alone`: of each generated image, the real ones that would be lost without it."""
     lost = alone.double() * (len(alone) / len(values))
-    return Score(float(values.mean()), details={"note": BALLS}, effects=lambda: lost - lost.mean())
+    return Score(float(values.mean()), details={"note": BALLS}, influence=lambda: lost - lost.mean())
 
 
 _KYNKAANNIEMI = "Kynkaanniemi et al. 2019, arXiv 1904.06991"

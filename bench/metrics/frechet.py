@@ -79,7 +79,7 @@ def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Score:
     else:
         of_real = sets.once("moments", lambda: Moments.of(y), real_alone=True)
         value = frechet_of_moments(Moments.of(x), of_real)
-    return Score(value, details=_note(n, width), effects=lambda: frechet_effects(sets))
+    return Score(value, details=_note(n, width), influence=lambda: frechet_influence(sets))
 
 
 def projected(sets: ImageSets) -> Tensor:
@@ -100,16 +100,16 @@ def real_factor(sets: ImageSets) -> Tensor:
     return sets.once("factor", lambda: _real_factor(sets), real_alone=True)
 
 
-def frechet_effects(sets: ImageSets) -> Tensor:
+def frechet_influence(sets: ImageSets) -> Tensor:
     """What each generated image adds to the distance, to first order: (n_generated,) float64 with mean 0.
 
     The derivative of the distance by the weight of an image x: |x|^2 - 2 x.m2 - x'T x with x taken from the mean and T
     the optimal map from the one Gaussian to the other (Knott and Smith 1984).
     """
-    return sets.once("frechet effects", lambda: _effects(sets))
+    return sets.once("frechet influence", lambda: _influence(sets))
 
 
-def _effects(sets: ImageSets) -> Tensor:
+def _influence(sets: ImageSets) -> Tensor:
     x, y = sets.generated.features.double(), sets.real.features
     gap = x.mean(0) - y.mean(0, dtype=torch.float64)
     x = x - x.mean(0)
@@ -122,8 +122,8 @@ def _effects(sets: ImageSets) -> Tensor:
     else:
         kept = values > 1e-12 * values[-1]
         cross = (m @ vectors[:, kept]).square() @ (1 / roots[kept])
-    effects = x.square().sum(1) + 2 * x @ gap - cross * (len(x) - 1)
-    return effects - effects.mean()
+    influence = x.square().sum(1) + 2 * x @ gap - cross * (len(x) - 1)
+    return influence - influence.mean()
 
 
 def _real_factor(sets: ImageSets) -> Tensor:

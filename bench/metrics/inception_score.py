@@ -28,11 +28,11 @@ def inception_score(sets: ImageSets, *, seed: int) -> Score:
     if n // splits < FEW_PER_SPLIT:
         details["note"] = f"{n // splits} images a split: biased low"
     value, spread = result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD] if splits > 1 else None
-    return Score(value, spread, details, effects=lambda: value * _divergences(sets.generated.logits))
+    return Score(value, spread, details, influence=lambda: value * _divergences(sets.generated.logits))
 
 
 def _divergences(logits: Tensor) -> Tensor:
-    """KL divergence of each image's classes from those of all images, less its mean: the effects on log IS."""
+    """KL divergence of each image's classes from those of all images, less its mean: the influence on log IS."""
     logs = logits.double().log_softmax(1)
     divergences = (logs.exp() * (logs - (logs.logsumexp(0) - math.log(len(logs))))).sum(1)
     return divergences - divergences.mean()
