@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, number, percent, plus_minus
-from bench.report.content.ranking import rank, sampling_share
+from bench.report.content.ranking import Share, rank, sampling_share
 from bench.report.content.sections import Reference, Row, Section, Summary
 from bench.results.record import Record
 
@@ -168,8 +168,15 @@ def _shares(section: Section, metrics: list[dict[str, Any]]) -> Block:
     for metric in metrics:
         shares = [sampling_share(row, metric["name"]) for row in section.rows]
         if any(share is not None for share in shares):
-            columns.append(Column(headers[metric["name"]], [Cell(percent(one), key=one) for one in shares], []))
+            columns.append(Column(headers[metric["name"]], [_share(one) for one in shares], []))
     return Block(f"Share of the variance that sampling alone explains{features}", [_models(section), *columns])
+
+
+def _share(share: Share | None) -> Cell:
+    if share is None:
+        return Cell(NONE)
+    low, high = share.interval
+    return Cell(f"{percent(share.value)} [{percent(low)}, {percent(high)}]", key=share.value)
 
 
 def _cost(rows: list[Row]) -> list[Column]:
