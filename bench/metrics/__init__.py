@@ -10,7 +10,17 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.features import FeatureExtractor, require_finite
-from bench.metrics import bootstrap, copying, coverage, frechet, frechet_infinity, inception_score, kid
+from bench.metrics import (
+    bootstrap,
+    copying,
+    coverage,
+    frechet,
+    frechet_infinity,
+    inception_score,
+    kid,
+    kid_held_out,
+    mmd,
+)
 from bench.metrics.base import ImageSets, Metric, Score, TooFewImagesError
 from bench.metrics.merging import merge
 
@@ -22,12 +32,15 @@ METRICS: dict[str, Metric] = {
     "FD": frechet.METRIC,
     "FD infinity": frechet_infinity.METRIC,
     "KID": kid.METRIC,
+    "MMD": mmd.METRIC,
     "IS": inception_score.METRIC,
     "precision": coverage.PRECISION,
     "recall": coverage.RECALL,
     "density": coverage.DENSITY,
     "coverage": coverage.COVERAGE,
     "copying": copying.METRIC,
+    "KID held-out": kid_held_out.METRIC,
+    "KID memorization gap": kid_held_out.GAP,
 }
 
 
@@ -35,11 +48,12 @@ def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals:
     """Every metric of `METRICS` for `sets.generated` against `sets.real`: one JSON-able dict each, in table order.
 
     Keys: name ("FID" for official Inception, "FD" otherwise; "KID"; ...), label (a column's title), group ("samples"),
-    value, spread (standard deviation over subsets or splits, or None), spread_of, interval (95 % bootstrap interval
-    [low, high] over the generated images, or None), interval_of, better, extractor, resize (pixels), weights_hash,
+    value, spread (standard deviation over subsets or splits, or None), spread_of, interval (95 % interval
+    [low, high] over the generated images, or None), interval_of, within (the value's range, None where it has no
+    bound; `merge` takes it out), better, extractor, resize (pixels), weights_hash,
     n_real, n_generated, lead (True for the one that a table leads with), note (what a reader should know, or "").
-    `intervals=False` leaves the intervals out and saves their time. "copying" is left out without
-    `sets.held_out`, "FD infinity" with fewer than twice as many generated images as features.
+    `intervals=False` leaves the intervals out and saves their time. What compares with held-out images
+    is left out without `sets.held_out`, "FD infinity" with fewer than twice as many generated images as features.
     Entries of several evaluation seeds become one by `merge`.
     Raises UserError: too few images (which remedy), features that are not finite (which image); ValueError: widths
     that are not the extractor's.
@@ -64,7 +78,8 @@ def score(sets: ImageSets, extractor: FeatureExtractor, *, seed: int, intervals:
             "spread": None if result.spread is None else float(result.spread),
             "spread_of": result.details.get("spread_of", ""),
             "interval": None if interval is None else list(interval),
-            "interval_of": "" if interval is None else bootstrap.INTERVAL_OF,
+            "interval_of": "" if interval is None else bootstrap.interval_of(result),
+            "within": [bound if math.isfinite(bound) else None for bound in result.within],
             "better": METRICS[name].better,
             "extractor": extractor.name,
             "resize": extractor.side,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -21,9 +22,15 @@ class ImageSets:
 
     real: Features  # training images
     generated: Features
-    held_out: Features | None = None  # real images that the model has not seen: for "copying"
+    held_out: Features | None = None  # real images that the model has not seen: for "copying" and KID against them
+    generated_is_held_out: bool = False  # the "generated" images are held-out ones: what compares the two is left out
     _of_real: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _own: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def unseen(self) -> Features | None:
+        """The held-out images, where generated ones can be compared with them."""
+        return None if self.generated_is_held_out else self.held_out
 
     def with_generated(self, generated: Features) -> ImageSets:
         """Other generated images against the same real ones: what was computed of the real ones alone is kept."""
@@ -44,10 +51,13 @@ class Score:
     value: float
     spread: float | None = None  # standard deviation over the subsets or splits, of which `value` is the mean
     details: dict[str, str] = field(default_factory=dict)  # "spread_of": "100 subsets of 1000"; "note": a caveat
-    # What each generated image adds, (n_generated,) float64: to first order, the score of resampled images is `value`
-    # plus the mean influence of those drawn. None: no interval. A function, since it may cost more than the value.
+    # What each generated image adds, (n_generated,) float64 of mean 0: to first order, the score of resampled images is
+    # `value` plus the mean influence of those drawn. A function, since it may cost more than the value.
     influence: Callable[[], Tensor] | None = None
     noise: float = 0.0  # standard deviation of `value` given the images: subsets drawn at random, error of a fit
+    within: tuple[float, float] = (-math.inf, math.inf)  # the value's range, which no interval leaves
+    share: bool = False  # the value is a share, in [0, 1]
+    splits: int = 0  # of how many disjoint splits `value` is the mean and `spread` the deviation (divisor `splits`)
 
 
 class MetricFunction(Protocol):

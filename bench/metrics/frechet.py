@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,7 +80,7 @@ def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Score:
     else:
         of_real = sets.once("moments", lambda: Moments.of(y), real_alone=True)
         value = frechet_of_moments(Moments.of(x), of_real)
-    return Score(value, details=_note(n, width), influence=lambda: frechet_influence(sets))
+    return Score(value, details=_note(n, width), influence=lambda: frechet_influence(sets), within=(0.0, math.inf))
 
 
 def projected(sets: ImageSets) -> Tensor:

@@ -64,7 +64,7 @@ def _from_all_pairs(sets: ImageSets, x: Tensor, y: Tensor, subsets: _Subsets) ->
     yy, _ = _within(y, products.of_real(sets), b)
     xy, means = torch.zeros(a.shape[1], dtype=torch.float64), []
     for start, dots in products.blocks(x, y, products.between(sets)):
-        k = _kernel(dots, x.shape[1])
+        k = polynomial_kernel(dots, x.shape[1])
         xy += (a[start : start + len(k)] * (k @ b)).sum(0)
         means.append(k.mean(1))
     size = subsets.of_real.shape[1]
@@ -77,7 +77,7 @@ def _within(x: Tensor, dots: Tensor | None, members: Tensor) -> tuple[Tensor, Te
     sums = torch.zeros(members.shape[1], dtype=torch.float64)
     rows = torch.zeros(len(x), dtype=torch.float64)
     for start, block in products.upper_blocks(x, dots):
-        k = _kernel(block, x.shape[1])
+        k = polynomial_kernel(block, x.shape[1])
         stop = start + len(k)
         k[:, : len(k)].tril_()  # of the square block on the diagonal, the lower half without the diagonal
         k[:, : len(k)].fill_diagonal_(0)
@@ -93,7 +93,11 @@ def _from_each_subset(x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, 
     influence, drawn = torch.zeros(2, len(x), dtype=torch.float64)
     for i, j in zip(subsets.of_generated, subsets.of_real, strict=True):
         a, b, size, width = x[i], y[j], len(i), x.shape[1]
-        xx, yy, xy = _kernel(a @ a.T, width), _kernel(b @ b.T, width), _kernel(a @ b.T, width)
+        xx, yy, xy = (
+            polynomial_kernel(a @ a.T, width),
+            polynomial_kernel(b @ b.T, width),
+            polynomial_kernel(a @ b.T, width),
+        )
         xx.fill_diagonal_(0)
         estimates.append(_estimate(xx.sum(), yy.sum() - yy.diagonal().sum(), xy.sum(), size))
         influence[i] += 2 * (xx.sum(1) / (size - 1) - xy.mean(1))
@@ -104,7 +108,8 @@ def _from_each_subset(x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, 
     return torch.stack(estimates), influence * (len(x) / seen.sum()) ** 0.5  # the variance of all, from those seen
 
 
-def _kernel(dots: Tensor, width: int) -> Tensor:
+def polynomial_kernel(dots: Tensor, width: int) -> Tensor:
+    """(dots / width + 1)^3, in any shape."""
     k = dots / width + 1
     return k.square().mul_(k)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ def merge(per_seed: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """One list of entries from a list for each evaluation seed, in the order of the first.
 
     "per_seed" holds the values, "value" and "spread" are means over the seeds (a spread that one seed lacks is None),
-    and all else, "interval" too, is what the first seed says. Nothing given is changed.
+    "interval" is that of the mean value, and all else is what the first seed says. Nothing given is changed.
     Raises UserError: entries that one seed has and another has not, or that differ in counts, label or extractor;
     ValueError: no seeds, or a name that occurs twice.
     """
@@ -47,13 +48,31 @@ def _merged(entries: list[dict[str, Any]]) -> dict[str, Any]:
                 )
     values = [entry["value"] for entry in entries]
     spreads = [entry.get("spread") for entry in entries]
-    return first | {
-        "value": statistics.fmean(values),
+    value = statistics.fmean(values)
+    kept = {key: of for key, of in first.items() if key != "within"}
+    return kept | {
+        "value": value,
         "per_seed": values,
         "spread": None if None in spreads else statistics.fmean(spreads),
-        "interval": first.get("interval"),
+        "interval": _interval(value, entries),
         "interval_of": first.get("interval_of", ""),
     }
+
+
+def _interval(value: float, entries: Sequence[dict[str, Any]]) -> list[float] | None:
+    """Around the mean of the values: each side is the root mean square of the seeds' own, over the root of the seeds
+    where each seed drew other images. Reconstructed images are the same for all. Seeds without one are like the others.
+    No side leaves the range that "within" states.
+    """
+    own = [(entry["value"], *entry["interval"]) for entry in entries if entry.get("interval") is not None]
+    if not own:
+        return None
+    independent = len(entries) if entries[0]["group"] == "samples" else 1
+    below = math.sqrt(statistics.fmean((each - low) ** 2 for each, low, _ in own) / independent)
+    above = math.sqrt(statistics.fmean((high - each) ** 2 for each, _, high in own) / independent)
+    least, most = entries[0].get("within") or (None, None)
+    low, high = value - below, value + above
+    return [low if least is None else max(low, least), high if most is None else min(high, most)]
 
 
 def _by_name(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
