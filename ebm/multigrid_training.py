@@ -185,7 +185,9 @@ class MultigridTrainer:
 
         log = as_floats(self._by_level(scalars))
         self.apart = [
-            updates_apart(apart, log[f"AUROC(data, chain) {one.side}"], config.lost_after, f"the chains of level {one.side}")
+            updates_apart(
+                apart, log[f"AUROC(data, chain) {one.side}"], config.lost_after, f"the chains of level {one.side}"
+            )
             for apart, one in zip(self.apart, self.levels, strict=True)
         ]
         return log | self._by_level([{"lr": lr, "sigma": s} for lr, s in zip(rates, sigmas, strict=True)])

@@ -28,12 +28,15 @@ PICTURES = ["samples", "nearest", "originals", "reconstructions", "interpolation
 FEATURE_METRICS = [
     "FD",
     "KID",
+    "MMD",
     "IS",
     "precision",
     "recall",
     "density",
     "coverage",
     "copying",
+    "KID held-out",
+    "KID memorization gap",
 ]  # no FD infinity of so few
 PATH_METRICS = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
 PATH_KINDS = ["", ", paper path", ", real ends", ", paper path, real ends"]

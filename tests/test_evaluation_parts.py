@@ -111,12 +111,13 @@ class Slow(Scaled):
 def test_sweep_marks_the_own_length_and_leaves_out_what_diverged():
     r = real()
     sets = ImageSets(r.train, Features(*Pixels()(bytes_of(64, 9))))
-    kid, fd = samples.sweep(Slow(), sets, r, (10.0, 1.0, 0.1, 0.13), 64, 0)
+    swept = config(sweep=(10.0, 1.0, 0.1, 0.13), sweep_samples=64)
+    fd, kid = samples.sweep(Slow(), sets, r, swept, 0)
     assert (kid.name, fd.name) == ("KID by network evaluations", "FD by network evaluations")
     assert (kid.x, kid.mark, kid.log_x) == ((1, 10), 10, True)
     assert kid.y[0] < kid.y[1]  # at a length of 1 the scale is right
     assert "not finite at 100 steps" in kid.title
-    assert samples.sweep(Scaled(), sets, r, (1.0,), 64, 0) == []
+    assert samples.sweep(Scaled(), sets, r, config(sweep=(1.0,), sweep_samples=64), 0) == []
 
 
 class Mean(Scaled):

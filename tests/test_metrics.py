@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 import torch_fidelity
 
@@ -152,7 +153,8 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n, side):
     assert rows["IS"].value > 1.05
 
 
-ROWS = ["FD", "FD infinity", "KID", "IS", "precision", "recall", "density", "coverage", "copying"]
+HELD_OUT = ["copying", "KID held-out", "KID memorization gap"]  # rows that need held-out images
+ROWS = ["FD", "FD infinity", "KID", "MMD", "IS", "precision", "recall", "density", "coverage", *HELD_OUT]
 
 
 def test_rows_name_extractor_sizes_and_counts_and_are_json():
@@ -160,14 +162,25 @@ def test_rows_name_extractor_sizes_and_counts_and_are_json():
     assert len(json.loads(json.dumps(scores_json(rows), allow_nan=False))) == len(ROWS)
     assert [r.name for r in rows] == ROWS
     assert [r.label for r in rows] == [f"{name}(stub, 16 px)" for name in ROWS]
-    assert [r.better for r in rows] == [*["lower"] * 3, *["higher"] * 5, "none"]
+    assert [r.better for r in rows] == [*["lower"] * 4, *["higher"] * 5, "none", "lower", "none"]
     for row in rows:
         assert row.group == "samples"
         assert (row.extractor, row.resize, row.weights_hash) == ("stub", 16, "ab" * 32)
         assert (row.n_real, row.n_generated) == (20, 30)
         low, high = row.interval
         assert low <= row.value <= high
-        assert row.interval_of == "bootstrap, 1000 resamples"
+    made_of = {row.name: row.interval_of for row in rows}
+    shares = {"precision", "recall", "coverage", "copying"}
+    assert {name for name, of in made_of.items() if of == "Wilson's score interval"} == shares
+    assert {made_of[name] for name in ROWS if name not in shares} == {"bootstrap, 1000 resamples"}
+
+
+def test_the_interval_of_the_inception_score_is_that_of_its_ten_splits():
+    generated = random_features(130, seed=2)
+    (row,) = [row for row in rows_of(random_features(20, seed=1), generated) if row.name == "IS"]
+    half = scipy.stats.t.ppf(0.975, 9) * row.spread / 3  # of the deviation with divisor 10
+    assert row.interval == pytest.approx((row.value - half, row.value + half), rel=1e-9)
+    assert row.interval_of == "t interval over splits"
 
 
 def test_rows_can_go_without_intervals():
@@ -179,13 +192,13 @@ def test_rows_can_go_without_intervals():
 
 def test_metrics_that_the_sets_do_not_allow_are_left_out():
     names = [r.name for r in rows_of(random_features(70, 40), random_features(79, 40), StubExtractor(width=40))]
-    assert names == [name for name in ROWS if name not in ("FD infinity", "copying")]
+    assert names == [name for name in ROWS if name not in ("FD infinity", *HELD_OUT)]
 
 
 @pytest.mark.parametrize(
     ("extractor", "labels"),
     [
-        ("inception", ["FID", "FID infinity", "KID", "IS", "precision"]),
+        ("inception", ["FID", "FID infinity", "KID", "MMD", "IS"]),
         ("inception:1a2b3c4d", [f"{name}(stub, 16 px)" for name in ROWS[:5]]),
     ],
 )
@@ -260,16 +273,40 @@ def test_evaluation_seeds_are_averaged_and_kept():
     for a, b, row in zip(first, second, rows, strict=True):
         assert row.per_seed == (a.value, b.value)
         assert row.value == pytest.approx((a.value + b.value) / 2)
-        assert row.interval == a.interval
+        low, high = (
+            row.value + side * sum((one.value - one.interval[end]) ** 2 for one in (a, b)) ** 0.5 / 2
+            for end, side in ((0, -1), (1, 1))
+        )
+        assert row.interval == pytest.approx((low, high))
         assert row.spread == (None if a.spread is None else pytest.approx((a.spread + b.spread) / 2))
-        rest = {"value": 0.0, "spread": None, "per_seed": ()}
+        rest = {"value": 0.0, "spread": None, "per_seed": (), "interval": None}
         assert replace(row, **rest) == replace(a, **rest)
         assert a.per_seed == ()
 
 
+def test_the_interval_of_a_mean_over_evaluation_seeds_is_around_it():
+    one = Score("KID", "KID", "samples", 2.0, "lower", interval=(1.0, 5.0))
+    other = replace(one, value=4.0, interval=(3.0, 7.0))
+
+    def interval(**changes):
+        (row,) = merge([[replace(one, **changes)], [replace(other, **{"interval": other.interval} | second | changes)]])
+        return row.interval
+
+    second = {}
+    # other images for each seed: the deviations are independent
+    assert interval() == pytest.approx((3 - 2**0.5 / 2, 3 + 18**0.5 / 2))
+    assert interval(group="reconstruction") == pytest.approx((2, 6))  # the same held-out images
+    second = {"interval": None}  # scored without one, to save its time
+    assert interval() == pytest.approx((3 - 1 / 2**0.5, 3 + 3 / 2**0.5))
+    assert interval(group="reconstruction") == pytest.approx((2, 6))
+    assert interval(within=(2.4, 4.0)) == (2.4, 4.0)
+
+
 def test_one_seed_merges_to_itself():
     first, _, _ = merged()
-    assert merge([first]) == [replace(row, per_seed=(row.value,)) for row in first]
+    for row, alone in zip(first, merge([first]), strict=True):
+        assert alone.interval == pytest.approx(row.interval, rel=1e-12)
+        assert replace(alone, interval=None) == replace(row, interval=None, per_seed=(row.value,))
 
 
 def test_entries_of_other_groups_need_no_extractor():

@@ -76,12 +76,12 @@ def test_the_cheaper_way_is_taken():
 
 def test_effects_are_the_derivative_of_the_full_estimate():
     x, y = random_features(90, seed=1), random_features(70, seed=2, shift=0.5)
-    effects = result("KID", x, y).effects()
+    influence = result("KID", x, y).influence()
     full = unbiased_mmd(y.features.double().numpy(), x.features.double().numpy())
     for i in (0, 33, 69):
         others = np.delete(y.features.double().numpy(), i, axis=0)
         assert 69 * (full - unbiased_mmd(others, x.features.double().numpy())) == pytest.approx(
-            float(effects[i]), abs=0.05 * float(effects.std()) + 0.02 * abs(float(effects[i]))
+            float(influence[i]), abs=0.05 * float(influence.std()) + 0.02 * abs(float(influence[i]))
         )
 
 

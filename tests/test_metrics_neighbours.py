@@ -11,6 +11,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench.features import Features
 from bench.metrics import METRICS, ImageSets, products
+from bench.metrics.coverage import expected_coverage
 from bench.metrics.neighbours import nearest
 from tests.feature_sets import features, random_features, result, value
 
@@ -61,6 +62,28 @@ def test_coverage_is_the_share_of_modes_that_are_hit():
     assert found["coverage"] == pytest.approx(0.25, abs=0.02)
     assert found["precision"] > 0.9
     assert four(generated, real)["coverage"] > 0.9
+
+
+@pytest.mark.parametrize(("n_real", "n_generated"), [(60, 60), (120, 30), (40, 60)])
+def test_coverage_of_equal_distributions_is_the_expected_one(n_real, n_generated):
+    found = [
+        value("coverage", random_features(n_real, 4, seed=2 * s), random_features(n_generated, 4, seed=2 * s + 1))
+        for s in range(60)
+    ]
+    expected = expected_coverage(n_real, n_generated)
+    assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / 60**0.5)
+    assert np.std(found) / 60**0.5 < 0.015
+
+
+def test_expected_coverage_by_hand():
+    assert expected_coverage(2, 1, k=1) == pytest.approx(1 / 2)  # which of the two others is nearer
+    assert expected_coverage(1498, 299) == pytest.approx(0.598, abs=5e-4)
+    assert expected_coverage(1498, 1000) == pytest.approx(0.923, abs=5e-4)
+    assert expected_coverage(10**9, 10**9) == pytest.approx(1 - 2**-5)
+    with pytest.raises(ValueError, match="5 real images have no 5-th neighbour"):
+        expected_coverage(5, 10)
+    note = result("coverage", random_features(20, seed=1), random_features(30, seed=2)).details["note"]
+    assert f"{expected_coverage(20, 30):.3f} expected of equal distributions" in note
 
 
 def test_one_outlier_with_a_wide_ball_moves_precision_and_not_density():

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.report.content.captions import caption
+from bench.report.content.ranking import rank
 from bench.report.content.sections import Section, split
+from bench.report.content.statistics import variance_parts
 from bench.report.tables import files
 from bench.report.tables.model import Table
 from bench.report.tables.scores import tables
@@ -54,20 +56,39 @@ def test_what_is_best_beyond_chance_is_bold():
     assert text.count("**") == 2 * latex.count(r"\textbf{") == 2 * len(found)
     assert "**0.010010 ± 0.000025**" in text
     assert r"\textbf{0.010010 $\pm$ 0.000025}" in latex
-    # 8 ranked scores of samples, 3 of reconstruction, 2 * 5 of interpolation; the best against each of two others
+    # 8 ranked scores of samples, 3 of reconstruction, 2 * 5 of interpolation
     assert (
-        "Bold: best of its column and better than every other model there (Welch's t-test, Holm-corrected over the 42 "
-        in text
-    )
-    assert "comparisons of this section, alpha = 0.05)" in text
+        "Bold: best of its column and better than every other model there (Welch's t-test against each other model, "
+        "the lead score first, then the others, Holm-corrected over the 21 columns of this section, alpha = 0.05)"
+    ) in text
     assert r"Not tested (fewer than two rows): OOD AUROC (uniform noise)." in text
 
 
 def test_better_than_all_others_is_more_than_better_than_one():
+    twin = [one | {"model": "dcgan-twin"} for one in fabricate.decided("dcgan")]
+    section = section_of(*fabricate.decided("ebm"), *fabricate.decided("dcgan"), *twin)
+    assert bold(section)[f"Samples: {KID} ↓"] == ["ebm"]
+    assert "Samples: IS(efficientnet-lite0) ↑" not in bold(section)  # the two lead together
+
+
+def test_without_a_winner_in_the_lead_score_there_is_none_in_the_others():
     twin = [one | {"model": "ebm-twin"} for one in fabricate.decided("ebm")]
     section = section_of(*fabricate.decided("ebm"), *twin, *fabricate.decided("dcgan"))
-    assert f"Samples: {KID} ↓" not in bold(section)  # the two lead together
-    assert bold(section)["Samples: IS(efficientnet-lite0) ↑"] == ["dcgan"]
+    assert bold(section) == {}  # not even in IS, where dcgan is far ahead
+    ranking = rank(section)
+    assert max(ranking.p_values["IS"].values()) < 0.01 < 0.05 < ranking.decisive["IS"] == ranking.decisive["KID"]
+    assert "in the lead score the best model is not better than every other beyond chance, and the other" in " ".join(
+        caption(section)
+    )
+
+
+def test_differences_from_the_best_have_an_interval():
+    section = section_of(*(one for model in ("ebm", "vae", "dcgan") for one in fabricate.decided(model)))
+    found = rank(section).effects["KID"]
+    assert set(found) == {"vae", "dcgan"}
+    means = {row.label: row.score("KID").mean for row in section.rows}
+    assert found["vae"].difference == pytest.approx(means["ebm"] - means["vae"])
+    assert found["vae"].low < found["vae"].difference < found["vae"].high < 0
 
 
 def test_where_chance_explains_the_difference_nothing_is_bold():
@@ -75,7 +96,7 @@ def test_where_chance_explains_the_difference_nothing_is_bold():
     other = [fabricate.record(model="dcgan", seed=seed, kid=kid) for seed, kid in enumerate([0.011, 0.013, 0.018])]
     section = section_of(*near, *other)
     assert bold(section) == {}
-    assert "Nothing is bold: in no column is the best model better than every other beyond chance" in " ".join(
+    assert "Nothing is bold: in the lead score the best model is not better than every other beyond chance" in " ".join(
         caption(section)
     )
 
@@ -102,8 +123,8 @@ def test_a_winner_with_diverged_runs_is_named_and_not_bold():
 
 
 def test_bold_at_unequal_budgets_says_so():
-    better = [one for seed in range(3) for one in [fabricate.record(seed=seed, mse=0.01 + 1e-5 * seed)]]
-    worse = [one for seed in range(3) for one in [fabricate.record(model="vae", seed=seed, mse=0.02 + 1e-5 * seed)]]
+    better = [fabricate.record(seed=seed, kid=0.01 + 1e-5 * seed, mse=0.01 + 1e-5 * seed) for seed in range(3)]
+    worse = [fabricate.record(model="vae", seed=i, kid=0.02 + 1e-5 * i, mse=0.02 + 1e-5 * i) for i in range(3)]
     section = section_of(*better, *worse)
     assert bold(section)["Reconstruction: reconstruction MSE ↓"] == ["ebm"]
     assert any(
@@ -123,20 +144,27 @@ def _with_values(seed: int, values: list[float]) -> dict:
 
 
 def test_the_share_of_sampling_is_that_of_the_analysis_of_variance(tmp_path):
-    # mean square within 2, between 16: training (16 - 2) / 2 = 7, and 2 of 9 is 22 %
-    section = section_of(_with_values(0, [1.0, 3.0]), _with_values(1, [5.0, 7.0]))
+    # means 2, 5, 8, 11, 14: mean square within 4, between 3 * 22.5; training (67.5 - 4) / 3
+    values = [[0.0, 2.0, 4.0], [3.0, 5.0, 7.0], [6.0, 8.0, 10.0], [9.0, 11.0, 13.0], [12.0, 14.0, 16.0]]
+    section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
     block = block_of(section, "Share of the variance that sampling alone explains (features of efficientnet-lite0)")
     shares = {column.header: column.cells[0].text for column in block.columns}
-    assert shares["KID"] == "22 %"
+    parts = variance_parts(values)
+    assert parts.share == pytest.approx(4 / (4 + 63.5 / 3))
+    assert shares["KID"] == "16 % [2 %, 52 %]"
     assert any(line.startswith("Share of the variance") for line in caption(section))
     line = _table_csv(tmp_path, section)[0]
-    assert float(line[f"{KID} sampling share of variance"]) == pytest.approx(2 / 9)
+    assert float(line[f"{KID} sampling share of variance"]) == pytest.approx(parts.share)
+    ends = [float(line[f"{KID} sampling share 95% {end}"]) for end in ("low", "high")]
+    assert ends == pytest.approx(parts.interval)
 
 
 @pytest.mark.parametrize(
-    "values", [[[1.0, 3.0]], [[1.0], [5.0]], [[1.0, 3.0], [5.0, 6.0, 7.0]]], ids=["a seed", "a sampling", "unequal"]
+    "values",
+    [[[1.0, 3.0, 4.0]] * 4, [[1.0, 3.0], [5.0, 7.0]] * 3, [*[[1.0, 3.0, 4.0]] * 4, [5.0, 6.0, 7.0, 8.0]]],
+    ids=["four seeds", "two samplings", "unequal"],
 )
-def test_without_two_of_both_seeds_there_is_no_share(values):
+def test_without_five_training_and_three_evaluation_seeds_there_is_no_share(values):
     section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
     assert not any(block.title.startswith("Share") for block in tables(section))
     assert not any(line.startswith("Share") for line in caption(section))
@@ -198,7 +226,7 @@ def test_records_without_references_have_no_such_rows():
 def test_each_group_has_its_table():
     headers = {
         block.title: [column.header for column in block.columns[1:]]
-        for block in tables(section_of(fabricate.record(), fabricate.record(seed=1)))
+        for block in tables(section_of(*(fabricate.record(seed=i, evaluation_seeds=(0, 1, 2)) for i in range(5))))
     }
     assert list(headers) == [
         "Samples",

@@ -5,11 +5,13 @@ Models and evaluation make them, metrics fill them, `bench/results/record.py` wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Better = Literal["lower", "higher", "none"]  # "none": a description, which is neither ranked nor tested
+Table = Literal["samples", "variety"]  # how far samples are from real images, or in what they differ
 Group = Literal["samples", "reconstruction", "interpolation", "diagnostics"]  # what a score or a curve is about
 
 
@@ -27,6 +29,8 @@ class Score:
     spread_of: str = ""  # "100 subsets of 500", "299 images"
     interval: tuple[float, float] | None = None  # 95 %
     interval_of: str = ""  # how it was made
+    table: Table | None = None  # of the group "samples"
+    within: tuple[float, float] = (-math.inf, math.inf)  # the measure's range
     lead: bool = False  # the score that a table leads with
     note: str = ""
     # what follows is None where it does not apply

@@ -13,6 +13,8 @@ from bench.metrics.frechet import FEWEST
 class EvaluationConfig:
     """What is measured, on how many images; every number of it stands in the record."""
 
+    metrics: tuple[str, ...] = ()  # names, or package.module:METRIC; none: all of `bench.metrics.METRICS`
+    lead: str = ""  # the metric that decides, declared before anything is scored; "": none is declared
     samples: int = 1000  # generated images that are scored, for each evaluation seed
     real: int = 0  # training images they are held against; 0 for all
     reconstructions: int = 1000  # held-out images, at most

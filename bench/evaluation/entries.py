@@ -46,7 +46,7 @@ def means(values: dict[str, Tensor], *, seed: int, intervals: bool) -> dict[str,
     found = {name: each.double() for name, each in values.items()}
     bounds: list[tuple[float, float] | None] = [None] * len(found)
     if intervals:
-        measured = [Measurement(float(each.mean()), effects=_centred(each)) for each in found.values()]
+        measured = [Measurement(float(each.mean()), influence=_centred(each)) for each in found.values()]
         bounds = bootstrap.intervals(measured, seed=seed)
     return {
         name: Mean(float(each.mean()), float(each.std()) if len(each) > 1 else None, interval)

@@ -58,6 +58,7 @@ class Evaluator:
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
         diagnostics.check_names(config.ood)
+        samples.check_metrics(config)
         n = min(config.samples, config.real or len(data.train), len(data.train))
         if n <= extractor.width and n < FEWEST:
             raise UserError(
@@ -103,7 +104,7 @@ class Evaluator:
         first, sets, curves, shown = self._evaluate(model, seeds[0], first=True)
         per_seed = [first, *(self._evaluate(model, seed, first=False)[0] for seed in seeds[1:])]
         if config.sweep_samples and config.sweep:
-            curves += samples.sweep(model, sets, self.real, config.sweep, config.sweep_samples, seeds[0])
+            curves += samples.sweep(model, sets, self.real, config, seeds[0])
         shown |= pictures.chain(model, seeds[0], config.frames) | pictures.long_chain(model, seeds[0])
         return Evaluation(merged(per_seed), self.references, curves, throughput, shown)
 
@@ -114,7 +115,7 @@ class Evaluator:
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
         sets = ImageSets(real.train, made.features, real.held_out)
-        per_seed = [samples.score(sets, real, seed, intervals=seed == seeds[0]) for seed in seeds]
+        per_seed = [samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]) for seed in seeds]
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
@@ -132,7 +133,7 @@ class Evaluator:
         keep = config.samples if first else 1
         made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
         sets = ImageSets(real.train, made.features, real.held_out)
-        scores = samples.score(sets, real, seed, intervals=first)
+        scores = samples.score(sets, real, config, seed, intervals=first)
         back = reconstruction.reconstruct(model, held_out, config, seed)
         scores += back.scores(reconstruction.settings(model, config), seed=seed, intervals=first)
         paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)

@@ -55,7 +55,8 @@ def references(
     for kind, (title, made) in images.items():
         features = cached(real.extractor, made, what=kind, folder=cache, progress=progress)
         try:
-            scores = score(ImageSets(real.train, features, real.held_out), real, 0, intervals=True)
+            sets = ImageSets(real.train, features, real.held_out, generated_is_held_out=kind == "floor")
+            scores = score(sets, real, config, 0, intervals=True)
         except UserError as error:
             print(f"{data.name}: no scores of {title!r} images: {error}", file=sys.stderr)
             scores = []

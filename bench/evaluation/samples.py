@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +13,11 @@ from bench.contract.images import to_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Curve, Score
 from bench.contract.seeds import in_blocks
-from bench.errors import NotFiniteError
+from bench.errors import NotFiniteError, UserError
+from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, check_images
 from bench.features import Features, extract
-from bench.metrics import METRICS, ImageSets
-
-SWEPT = ("KID", "FD")
+from bench.metrics import ImageSets, Metric
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,30 @@ def _samples(
         yield block
 
 
-def score(sets: ImageSets, real: Real, seed: int, *, intervals: bool) -> list[Score]:
-    """Every metric of `bench.metrics` for the generated images, in the order of the tables."""
-    return metrics.score(sets, real.extractor, seed=seed, intervals=intervals)
+def check_metrics(config: EvaluationConfig) -> None:
+    """Raise UserError for metrics that are not there, and for a lead that is none of them or ranks nothing."""
+    wanted = metrics.chosen(config.metrics)
+    if config.lead and (config.lead not in wanted or wanted[config.lead].better == "none"):
+        ranked = [name for name, metric in wanted.items() if metric.better != "none"]
+        raise UserError(f"evaluation.lead={config.lead!r} decides nothing here: choose one of {', '.join(ranked)}")
 
 
-def sweep(
-    model: GenerativeModel, sets: ImageSets, real: Real, factors: Sequence[float], n: int, seed: int
-) -> list[Curve]:
-    """KID and Frechet distance of `n` samples by the number of network evaluations that each may cost.
+def score(sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool) -> list[Score]:
+    """Every metric that is wanted for the generated images, in the order of the tables."""
+    wanted = metrics.chosen(config.metrics)
+    return metrics.score(sets, real.extractor, seed=seed, intervals=intervals, metrics=wanted, lead=config.lead)
 
-    `factors` are of the model's own number; [] for a model whose cost is fixed. A length at which samples are not
-    finite has no point on the curves, and their titles say so.
+
+def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: EvaluationConfig, seed: int) -> list[Curve]:
+    """The swept metrics of `config.sweep_samples` samples by the number of network evaluations that each may cost.
+
+    The factors `config.sweep` are of the model's own number; [] for a model whose cost is fixed. A length at which
+    samples are not finite has no point on the curves, and their titles say so.
     """
     found: dict[int, Features] = {}
     lost: set[int] = set()
-    for factor in sorted(factors):
+    wanted, n = metrics.chosen(config.metrics), config.sweep_samples
+    for factor in sorted(config.sweep):
         other = model.at_compute(factor)
         if other is None:
             return []
@@ -92,16 +99,17 @@ def sweep(
             x_label=f"{model.step_name}s per sample",
             y_label=f"{name}({real.extractor.label}), {n:,} images",
             x=tuple(scored),
-            y=tuple(_value(name, one, seed) for one in scored.values()),
+            y=tuple(_value(metric, one, seed) for one in scored.values()),
             title=f"{name} by {model.step_name}s{title}",
             log_x=True,
             mark=model.evaluations_per_sample,
         )
-        for name in SWEPT
+        for name, metric in wanted.items()
+        if metric.swept
     ]
 
 
-def _value(name: str, sets: ImageSets, seed: int) -> float:
-    result = METRICS[name].function(sets, seed=seed)
-    assert result is not None  # neither of the swept metrics is ever left out
+def _value(metric: Metric, sets: ImageSets, seed: int) -> float:
+    result = metric.function(sets, seed=seed)
+    assert result is not None, f"{metric.name} is swept, so that no set may leave it out"
     return result.value

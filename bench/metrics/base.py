@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
+from bench.contract.scores import Table
 from bench.errors import UserError
 from bench.features import Features
 
@@ -21,9 +23,15 @@ class ImageSets:
 
     real: Features  # training images
     generated: Features
-    held_out: Features | None = None  # real images that the model has not seen: for "copying"
+    held_out: Features | None = None  # real images that the model has not seen: for "copying" and KID against them
+    generated_is_held_out: bool = False  # the "generated" images are held-out ones: what compares the two is left out
     _of_real: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _own: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def unseen(self) -> Features | None:
+        """The held-out images, where generated ones can be compared with them."""
+        return None if self.generated_is_held_out else self.held_out
 
     def with_generated(self, generated: Features) -> ImageSets:
         """Other generated images against the same real ones: what was computed of the real ones alone is kept."""
@@ -44,10 +52,13 @@ class Measurement:
     value: float
     spread: float | None = None  # standard deviation over the subsets or splits, of which `value` is the mean
     details: dict[str, str] = field(default_factory=dict)  # "spread_of": "100 subsets of 1000"; "note": a caveat
-    # What each generated image adds, (n_generated,) float64: to first order, the score of resampled images is `value`
-    # plus the mean effect of those drawn. None: no interval. A function, since it may cost more than the value.
-    effects: Callable[[], Tensor] | None = None
+    # What each generated image adds, (n_generated,) float64 of mean 0: to first order, the score of resampled images is
+    # `value` plus the mean influence of those drawn. A function, since it may cost more than the value.
+    influence: Callable[[], Tensor] | None = None
     noise: float = 0.0  # standard deviation of `value` given the images: subsets drawn at random, error of a fit
+    within: tuple[float, float] = (-math.inf, math.inf)  # the value's range, which no interval leaves
+    share: bool = False  # the value is a share, in [0, 1]
+    splits: int = 0  # of how many disjoint splits `value` is the mean and `spread` the deviation (divisor `splits`)
 
 
 class MetricFunction(Protocol):
@@ -64,6 +75,9 @@ class Metric:
     better: Literal["lower", "higher", "none"]  # "none": a description, by which nothing is ranked
     function: MetricFunction
     source: str  # the paper
+    table: Table = "samples"  # in which it is shown: how far samples are from real images, or in what they differ
+    leads: Literal["", "few", "many"] = ""  # whether it leads a table whose profile names no lead: by number of images
+    swept: bool = False  # whether samples at other costs are scored by it
 
 
 class TooFewImagesError(UserError):

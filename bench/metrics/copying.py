@@ -12,19 +12,22 @@ def copying(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
 
     Range [0, 1]: 0.5 where generated images are as far from the training set as new real ones, 1 where all are nearer
     than any of those (copies), 0 where all are farther, as those of a model that makes poor images are; so nothing is
-    ranked by it. The Mann-Whitney statistic U / nm of the distances between features. None without held-out images.
+    ranked by it. The Mann-Whitney statistic U / nm of the distances between features. None without held-out images,
+    and where the generated images are held-out ones.
     Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675), with one cell for the whole space.
     """
-    if sets.held_out is None:
+    if sets.unseen is None:
         return None
-    held_out = sets.held_out.features
+    held_out = sets.unseen.features
     of_held_out = sets.once("held-out", lambda: nearest(held_out, sets.real.features)[1], real_alone=True)
     nearer = wins(-neighbours(sets).to_real, -of_held_out)
     return Measurement(
         float(nearer.mean()),
         details={"note": f"against {len(held_out)} held-out images; 0.5: no copying, 1: copies"},
-        effects=lambda: nearer - nearer.mean(),
+        influence=lambda: nearer - nearer.mean(),
+        within=(0.0, 1.0),
+        share=True,
     )
 
 
-METRIC = Metric("copying", "none", copying, "Meehan et al. 2020, arXiv 2004.05675")
+METRIC = Metric("copying", "none", copying, "Meehan et al. 2020, arXiv 2004.05675", table="variety")

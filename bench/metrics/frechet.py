@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,7 +80,9 @@ def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Measurement:
     else:
         of_real = sets.once("moments", lambda: Moments.of(y), real_alone=True)
         value = frechet_of_moments(Moments.of(x), of_real)
-    return Measurement(value, details=_note(n, width), effects=lambda: frechet_effects(sets))
+    return Measurement(
+        value, details=_note(n, width), influence=lambda: frechet_influence(sets), within=(0.0, math.inf)
+    )
 
 
 def projected(sets: ImageSets) -> Tensor:
@@ -100,16 +103,16 @@ def real_factor(sets: ImageSets) -> Tensor:
     return sets.once("factor", lambda: _real_factor(sets), real_alone=True)
 
 
-def frechet_effects(sets: ImageSets) -> Tensor:
+def frechet_influence(sets: ImageSets) -> Tensor:
     """What each generated image adds to the distance, to first order: (n_generated,) float64 with mean 0.
 
     The derivative of the distance by the weight of an image x: |x|^2 - 2 x.m2 - x'T x with x taken from the mean and T
     the optimal map from the one Gaussian to the other (Knott and Smith 1984).
     """
-    return sets.once("frechet effects", lambda: _effects(sets))
+    return sets.once("frechet influence", lambda: _influence(sets))
 
 
-def _effects(sets: ImageSets) -> Tensor:
+def _influence(sets: ImageSets) -> Tensor:
     x, y = sets.generated.features.double(), sets.real.features
     gap = x.mean(0) - y.mean(0, dtype=torch.float64)
     x = x - x.mean(0)
@@ -122,8 +125,8 @@ def _effects(sets: ImageSets) -> Tensor:
     else:
         kept = values > 1e-12 * values[-1]
         cross = (m @ vectors[:, kept]).square() @ (1 / roots[kept])
-    effects = x.square().sum(1) + 2 * x @ gap - cross * (len(x) - 1)
-    return effects - effects.mean()
+    influence = x.square().sum(1) + 2 * x @ gap - cross * (len(x) - 1)
+    return influence - influence.mean()
 
 
 def _real_factor(sets: ImageSets) -> Tensor:
@@ -157,4 +160,4 @@ def _note(n: int, width: int) -> dict[str, str]:
     return {}
 
 
-METRIC = Metric("FD", "lower", frechet_distance, "Heusel et al. 2017, arXiv 1706.08500")
+METRIC = Metric("FD", "lower", frechet_distance, "Heusel et al. 2017, arXiv 1706.08500", leads="many", swept=True)

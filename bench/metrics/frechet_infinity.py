@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
-from bench.metrics.frechet import frechet_effects, projected, real_factor
+from bench.metrics.frechet import frechet_influence, projected, real_factor
 
 SIZES = 6  # of subsets, from half of the generated set to all of it
 
@@ -32,7 +32,7 @@ def frechet_infinity(sets: ImageSets, *, seed: int) -> Measurement | None:
     distances = [distance_without(torch.from_numpy(rng.permutation(n)[size:])) for size in sizes]
     value, error = _intercept(1 / np.array(sizes), np.array(distances))
     details = {"spread_of": f"standard error of the fit over {len(sizes)} sizes from {sizes[0]} to {n}"}
-    return Measurement(value, error, details, effects=lambda: frechet_effects(sets), noise=error)
+    return Measurement(value, error, details, influence=lambda: frechet_influence(sets), noise=error)
 
 
 def _distances(sets: ImageSets) -> Callable[[Tensor], float]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import torch
 from torch import Tensor
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
@@ -30,15 +29,20 @@ def inception_score(sets: ImageSets, *, seed: int) -> Measurement | None:
     details = {"spread_of": f"{splits} splits of {n // splits}" if splits > 1 else f"1 split of {n}"}
     if n // splits < FEW_PER_SPLIT:
         details["note"] = f"{n // splits} images a split: biased low"
-    value, spread = result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD] if splits > 1 else None
-    return Measurement(value, spread, details, effects=lambda: value * _divergences(sets.generated.logits))
+    value = result[KEY_METRIC_ISC_MEAN]
+    within = (1.0, float(sets.generated.logits.shape[1]))
+    if splits > 1:
+        return Measurement(value, result[KEY_METRIC_ISC_STD], details, within=within, splits=splits)
+    return Measurement(value, None, details, influence=lambda: _influence(sets.generated.logits), within=within)
 
 
-def _divergences(logits: Tensor) -> Tensor:
-    """KL divergence of each image's classes from those of all images, less its mean: the effects on log IS."""
-    logs = logits.double().log_softmax(1)
-    divergences = (logs.exp() * (logs - (logs.logsumexp(0) - math.log(len(logs))))).sum(1)
-    return divergences - divergences.mean()
+def _influence(logits: Tensor) -> Tensor:
+    """The jackknife's influence of each image on the score of one split, from the scores without it: (n,) of mean 0."""
+    p = logits.double().softmax(1)
+    n, entropies = len(p), torch.special.entr(p).sum(1)
+    marginals = (p.sum(0) - p).clamp(min=0) / (n - 1)  # of all the other images
+    without = (torch.special.entr(marginals).sum(1) - (entropies.sum() - entropies) / (n - 1)).exp()
+    return (n - 1) * (without.mean() - without)
 
 
 METRIC = Metric("IS", "higher", inception_score, "Salimans et al. 2016, arXiv 1606.03498")

@@ -30,13 +30,13 @@ def kernel_distance(sets: ImageSets, *, seed: int) -> Measurement:
     size = max(2, min(LARGEST_SUBSET, n // 2))
     subsets = _draw(len(x), len(y), size, seed)
     if _all_pairs_are_fewer(len(x), len(y), size):
-        estimates, effects = _from_all_pairs(sets, x, y, subsets)
+        estimates, influence = _from_all_pairs(sets, x, y, subsets)
     else:
-        estimates, effects = _from_each_subset(x, y, subsets)
+        estimates, influence = _from_each_subset(x, y, subsets)
     value, spread = float(estimates.mean()), float(estimates.std(correction=0))
     details = {"spread_of": f"{SUBSETS} subsets of {size}"}
     return Measurement(
-        value, spread if size < n else None, details, effects=lambda: effects, noise=spread / len(estimates) ** 0.5
+        value, spread if size < n else None, details, influence=lambda: influence, noise=spread / len(estimates) ** 0.5
     )
 
 
@@ -58,18 +58,18 @@ def _all_pairs_are_fewer(n: int, m: int, size: int) -> bool:
 
 
 def _from_all_pairs(sets: ImageSets, x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, Tensor]:
-    """The estimates of all subsets, and the images' effects, from one pass over the pairs."""
+    """The estimates of all subsets, and the images' influence, from one pass over the pairs."""
     a, b = _members(subsets.of_generated, len(x)), _members(subsets.of_real, len(y))
     xx, rows = _within(x, products.of_generated(sets), a)
     yy, _ = _within(y, products.of_real(sets), b)
     xy, means = torch.zeros(a.shape[1], dtype=torch.float64), []
     for start, dots in products.blocks(x, y, products.between(sets)):
-        k = _kernel(dots, x.shape[1])
+        k = polynomial_kernel(dots, x.shape[1])
         xy += (a[start : start + len(k)] * (k @ b)).sum(0)
         means.append(k.mean(1))
     size = subsets.of_real.shape[1]
-    effects = 2 * (rows / (len(x) - 1) - torch.cat(means))
-    return _estimate(xx, yy, xy, size), effects - effects.mean()
+    influence = 2 * (rows / (len(x) - 1) - torch.cat(means))
+    return _estimate(xx, yy, xy, size), influence - influence.mean()
 
 
 def _within(x: Tensor, dots: Tensor | None, members: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ def _within(x: Tensor, dots: Tensor | None, members: Tensor) -> tuple[Tensor, Te
     sums = torch.zeros(members.shape[1], dtype=torch.float64)
     rows = torch.zeros(len(x), dtype=torch.float64)
     for start, block in products.upper_blocks(x, dots):
-        k = _kernel(block, x.shape[1])
+        k = polynomial_kernel(block, x.shape[1])
         stop = start + len(k)
         k[:, : len(k)].tril_()  # of the square block on the diagonal, the lower half without the diagonal
         k[:, : len(k)].fill_diagonal_(0)
@@ -88,23 +88,28 @@ def _within(x: Tensor, dots: Tensor | None, members: Tensor) -> tuple[Tensor, Te
 
 
 def _from_each_subset(x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, Tensor]:
-    """The same from the pairs in each subset; images in none have no effect of their own."""
+    """The same from the pairs in each subset; images in none have no influence of their own."""
     estimates = []
-    effects, drawn = torch.zeros(2, len(x), dtype=torch.float64)
+    influence, drawn = torch.zeros(2, len(x), dtype=torch.float64)
     for i, j in zip(subsets.of_generated, subsets.of_real, strict=True):
         a, b, size, width = x[i], y[j], len(i), x.shape[1]
-        xx, yy, xy = _kernel(a @ a.T, width), _kernel(b @ b.T, width), _kernel(a @ b.T, width)
+        xx, yy, xy = (
+            polynomial_kernel(a @ a.T, width),
+            polynomial_kernel(b @ b.T, width),
+            polynomial_kernel(a @ b.T, width),
+        )
         xx.fill_diagonal_(0)
         estimates.append(_estimate(xx.sum(), yy.sum() - yy.diagonal().sum(), xy.sum(), size))
-        effects[i] += 2 * (xx.sum(1) / (size - 1) - xy.mean(1))
+        influence[i] += 2 * (xx.sum(1) / (size - 1) - xy.mean(1))
         drawn[i] += 1
     seen = drawn > 0
-    effects[seen] /= drawn[seen]
-    effects[seen] -= effects[seen].mean()
-    return torch.stack(estimates), effects * (len(x) / seen.sum()) ** 0.5  # the variance of all, from those seen
+    influence[seen] /= drawn[seen]
+    influence[seen] -= influence[seen].mean()
+    return torch.stack(estimates), influence * (len(x) / seen.sum()) ** 0.5  # the variance of all, from those seen
 
 
-def _kernel(dots: Tensor, width: int) -> Tensor:
+def polynomial_kernel(dots: Tensor, width: int) -> Tensor:
+    """(dots / width + 1)^3, in any shape."""
     k = dots / width + 1
     return k.square().mul_(k)
 
@@ -118,4 +123,4 @@ def _estimate(xx: Tensor, yy: Tensor, xy: Tensor, size: int) -> Tensor:
     return (xx + yy) / (size * (size - 1)) - 2 * xy / size**2
 
 
-METRIC = Metric("KID", "lower", kernel_distance, "Binkowski et al. 2018, arXiv 1801.01401")
+METRIC = Metric("KID", "lower", kernel_distance, "Binkowski et al. 2018, arXiv 1801.01401", leads="few", swept=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ def merge(per_seed: Sequence[Sequence[Score]]) -> list[Score]:
     """One list of scores from a list for each evaluation seed, in the order of the first.
 
     `per_seed` of each holds the values, `value` and `spread` are means over the seeds (a spread that one seed lacks is
-    None), and all else, `interval` too, is what the first seed says.
+    None), `interval` is that of the mean value, and all else is what the first seed says.
     Raises UserError: scores that one seed has and another has not, or that differ in counts, label or extractor;
     ValueError: no seeds, or a name that occurs twice.
     """
@@ -50,7 +51,23 @@ def _merged(scores: list[Score]) -> Score:
     values = tuple(score.value for score in scores)
     spreads = [score.spread for score in scores if score.spread is not None]
     spread = statistics.fmean(spreads) if len(spreads) == len(scores) else None
-    return replace(first, value=statistics.fmean(values), per_seed=values, spread=spread)
+    value = statistics.fmean(values)
+    return replace(first, value=value, per_seed=values, spread=spread, interval=_interval(value, scores))
+
+
+def _interval(value: float, scores: Sequence[Score]) -> tuple[float, float] | None:
+    """Around the mean of the values: each side is the root mean square of the seeds' own, over the root of the seeds
+    where each seed drew other images. Reconstructed images are the same for all. Seeds without one are like the others.
+    No side leaves the score's range.
+    """
+    own = [(score.value, *score.interval) for score in scores if score.interval is not None]
+    if not own:
+        return None
+    independent = len(scores) if scores[0].group == "samples" else 1
+    below = math.sqrt(statistics.fmean((each - low) ** 2 for each, low, _ in own) / independent)
+    above = math.sqrt(statistics.fmean((high - each) ** 2 for each, _, high in own) / independent)
+    least, most = scores[0].within
+    return max(value - below, least), min(value + above, most)
 
 
 def _by_name(scores: Sequence[Score]) -> dict[str, Score]:

@@ -48,7 +48,7 @@ def nearest(points: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
     if not (torch.isfinite(points).all() and torch.isfinite(references).all()):
         raise ValueError("features are not all finite")
     index = torch.empty(len(points), dtype=torch.long)
-    for start, block in _squared_distances(points, references):
+    for start, block in squared_distances(points, references):
         index[start : start + len(block)] = block.argmin(1)
     return index, _distances(points, references, index)
 
@@ -92,17 +92,55 @@ def _neighbours(sets: ImageSets) -> Neighbours:
     )
 
 
+def recall_without_each(sets: ImageSets) -> Tensor:
+    """The number of real images in the generated images' balls, without each generated one in turn: (n_generated,).
+
+    Without an image its own ball is gone, and the balls of those that had it among their 5 neighbours reach to the 6th.
+    """
+    x, y = sets.generated.features, sets.real.features
+    n, between = len(x), products.between(sets)
+    near, radii, wider = _neighbourhoods(x, products.of_generated(sets))
+    change, inside = torch.zeros(n, dtype=torch.long), 0
+    for _, block in _balls(y, x, None if between is None else between.T):  # real images in rows
+        radii, wider = radii.to(block.dtype), wider.to(block.dtype)
+        within = block <= radii
+        count = within.sum(1)
+        inside += int((count > 0).sum())
+        owner = torch.where(count == 1, within.byte().argmax(1), -1)  # without it, this real image is lost ...
+        change -= torch.bincount(owner[owner >= 0], minlength=n)
+        row, ball = ((block <= wider) & ~within & (count <= 1)[:, None]).nonzero(as_tuple=True)
+        row, image = (keys := (row[:, None] * n + near[ball]).unique()) // n, keys % n
+        # ... unless a ball that grows without it reaches there; so it may where no ball did
+        change += torch.bincount(image[(owner[row] == image) | (count[row] == 0)], minlength=n)
+    return inside + change
+
+
+def _neighbourhoods(x: Tensor, dots: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each image its 5 nearest others, (n, 5), and squared distances to the 5th and the 6th, infinite if missing."""
+    near, radii, wider = torch.empty(len(x), K, dtype=torch.long), *torch.full((2, len(x)), torch.inf).double()
+    for start, block in _balls(x, x, dots):
+        rows = torch.arange(start, start + len(block))
+        block = block.clone()
+        block[rows - start, rows] = -1.0  # the image itself comes first, equal ones after it
+        found = block.topk(min(K + 2, len(x)), largest=False)
+        near[rows] = found.indices[:, 1 : K + 1]
+        radii[rows] = found.values[:, K].double()
+        if len(x) > K + 1:
+            wider[rows] = found.values[:, K + 1].double()
+    return near, radii, wider
+
+
 def _alone(sums: Tensor, n: int) -> Tensor:
     """Of counts and sums of numbers (2, m): how often each of n numbers is the only one."""
     return torch.bincount(sums[1][sums[0] == 1].long(), minlength=n)
 
 
 def _balls(x: Tensor, y: Tensor, dots: Tensor | None) -> Iterator[tuple[int, Tensor]]:
-    """`_squared_distances`, with what rounding leaves of the distance of equal features made 0."""
-    return _squared_distances(x, y, dots, same=1e-5 if dots is None else 1e-12)
+    """`squared_distances`, with what rounding leaves of the distance of equal features made 0."""
+    return squared_distances(x, y, dots, same=1e-5 if dots is None else 1e-12)
 
 
-def _squared_distances(
+def squared_distances(
     x: Tensor, y: Tensor, dots: Tensor | None = None, *, same: float = 0.0
 ) -> Iterator[tuple[int, Tensor]]:
     """(first row, squared distances (rows, m)) of consecutive rows of x (n, width) to all of y (m, width).

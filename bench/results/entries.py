@@ -12,10 +12,12 @@ _WHERE_IT_APPLIES = {one.name for one in fields(Score) if one.default is None} -
 
 
 def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """An entry of `metrics` for each score; facts that do not apply to it are left out."""
-    return [
-        {k: _plain(v) for k, v in vars(one).items() if v is not None or k not in _WHERE_IT_APPLIES} for one in scores
-    ]
+    """An entry of `metrics` for each score; facts that do not apply to it are left out, as is its range."""
+    return [{key: _plain(value) for key, value in vars(one).items() if _told(key, value)} for one in scores]
+
+
+def _told(key: str, value: Any) -> bool:
+    return key != "within" and (value is not None or key not in _WHERE_IT_APPLIES)
 
 
 class Titled(Protocol):

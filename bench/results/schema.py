@@ -91,7 +91,9 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "environment": {"packages": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
-        **dict.fromkeys(("note", "extractor", "weights_hash", "method", "spread_of", "budget_unit", "made_of"), str),
+        **dict.fromkeys(
+            ("note", "table", "extractor", "weights_hash", "method", "spread_of", "budget_unit", "made_of"), str
+        ),
         "spread": _NUMBER,
         "lead": bool,
     },

@@ -15,6 +15,9 @@ _FIGURES = {
 }
 
 
+_VARIETY = ("precision", "recall", "density", "coverage", "copying")  # nor in which table a score is shown
+
+
 def upgraded(record: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 3 or 4 in the form of schema 4; one whose fields have other types than theirs as it is."""
     if record["schema"] != 3:
@@ -24,7 +27,16 @@ def upgraded(record: dict[str, Any]) -> dict[str, Any]:
         curves = [_curve(one) for one in curves]
     stepwise = isinstance(curves, list) and any("Langevin" in str(one) for one in curves)
     step = "Langevin step" if stepwise else "network evaluation"
-    return record | {"schema": 4, "sampler_step": step, "curves": curves}
+    metrics = record.get("metrics")
+    if isinstance(metrics, list) and all(isinstance(one, dict) for one in metrics):
+        metrics = [_score(one) for one in metrics]
+    return record | {"schema": 4, "sampler_step": step, "curves": curves, "metrics": metrics}
+
+
+def _score(score: dict[str, Any]) -> dict[str, Any]:
+    if score.get("group") != "samples":
+        return score
+    return {"table": "variety" if score.get("name") in _VARIETY else "samples"} | score
 
 
 def _curve(curve: dict[str, Any]) -> dict[str, Any]:

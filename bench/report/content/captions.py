@@ -60,9 +60,14 @@ def _verdict(section: Section) -> list[str]:
     reasons = ", ".join(once(ranking.untested.values()))
     if not ranking.comparisons:
         return [f"Nothing is bold, as no column could be tested: {reasons}."]
-    how = f"{ranking.test} over the {count(ranking.comparisons, 'comparison')} of this section, alpha = {ALPHA}"
+    how = f"{ranking.test} over the {count(ranking.comparisons, 'column')} of this section, alpha = {ALPHA}"
     if ranking.best:
         lines = [f"Bold: best of its column and better than every other model there ({how})."]
+    elif ranking.shut(section):
+        lines = [
+            "Nothing is bold: in the lead score the best model is not better than every other beyond chance, and the "
+            f"other columns are tested only where it is ({how})."
+        ]
     else:
         lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
     if missing := _labels(section, ranking.untested):
@@ -97,7 +102,8 @@ def _shares(section: Section) -> list[str]:
         return []
     return [
         "Share of the variance that sampling alone explains: the variance between evaluation seeds of one trained "
-        "model, over that plus the variance between training seeds (one-way random effects); rough for few seeds."
+        "model, over that plus the variance between training seeds (one-way random effects), with its exact 95 % "
+        "interval."
     ]
 
 

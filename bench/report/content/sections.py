@@ -154,6 +154,11 @@ class Section:
         """The score that decides; where no record names one, the first."""
         return next(iter(self.metrics), None)
 
+    @property
+    def lead_declared(self) -> bool:
+        """Whether all records name it in their settings: else it was chosen by the number of images."""
+        return all(record.data["config"]["evaluation"].get("lead") for record in self.records)
+
     def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
         """The reference's title, with its number of images where the models' scores count another one.
 

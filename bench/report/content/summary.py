@@ -82,13 +82,12 @@ def _means(section: Section, ranking: Ranking) -> str:
 
 
 def _against(best: str, p_values: dict[str, float]) -> str:
-    """A difference from one model alone is no win: the best was chosen by the same numbers that are tested."""
-    sure = [f"{label} ({_p(p)})" for label, p in p_values.items() if p <= ALPHA]
+    """The lead over all others, or whom it may owe to chance: a lead over some of them alone was not tested."""
     chance = [f"{label} ({_p(p)})" for label, p in p_values.items() if p > ALPHA]
-    if not chance:
-        return f"{best} has the best mean, and chance hardly explains its lead over {joined(sure)}."
-    text = f"{best} has the best mean, but chance alone could explain its lead over {joined(chance)}"
-    return f"{text}, though hardly over {joined(sure)}." if sure else f"{text}."
+    if chance:
+        return f"{best} has the best mean, but chance alone could explain its lead over {joined(chance)}."
+    sure = joined(f"{label} ({_p(p)})" for label, p in p_values.items())
+    return f"{best} has the best mean, and chance hardly explains its lead over {sure}."
 
 
 def _tested(section: Section, ranking: Ranking) -> list[str]:
@@ -102,6 +101,7 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
         lines.append(
             f"No winner in {joined(undecided)}: no model is shown to be better than every other. "
             "That does not show them to be equal; few seeds find large differences only."
+            + (" Without a winner in the lead score no other score can have one." if ranking.shut(section) else "")
         )
     for label, scores in _parted(ranking.withheld, names).items():
         lines.append(
@@ -125,7 +125,7 @@ def _certainty(ranking: Ranking) -> list[str]:
     if not ranking.comparisons:
         return []
     return [
-        f"Certainty: {ranking.test} over {count(ranking.comparisons, 'comparison')} of means over training seeds. The "
+        f"Certainty: {ranking.test} over {count(ranking.comparisons, 'column')} of means over training seeds. The "
         f"chance that luck alone makes even one model better than every other is at most {100 * ALPHA:.0f} %, if "
         "the scores of a model's seeds are normally distributed."
     ]

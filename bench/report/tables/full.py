@@ -62,7 +62,10 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         line |= _statistics(label, row.score(name))
         line |= {f"{label} better": metric["better"], f"{label} lead": metric is section.lead}
         line |= {f"{label} best": ranking.best.get(name) == row.label}
-        line |= {f"{label} sampling share of variance": sampling_share(row, name)}
+        share = sampling_share(row, name)
+        low, high = share.interval if share else (None, None)
+        line |= {f"{label} sampling share of variance": share.value if share else None}
+        line |= {f"{label} sampling share 95% low": low, f"{label} sampling share 95% high": high}
         line |= _facts(label, next(iter(row.entries(name)), {}))
     return line
 

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, budget_text, number, plus_minus, score_text
-from bench.report.content.ranking import rank, sampling_share
+from bench.report.content.ranking import Share, rank, sampling_share
 from bench.report.content.sections import Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
-# What says how samples differ from real images, rather than how much: a table of its own.
-_VARIETY = ("precision", "recall", "density", "coverage", "copying")
 _PATHS = {"": "Interpolation between samples", "real ends": "Interpolation between real images"}
 ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
 Metrics = list[dict[str, Any]]
@@ -28,7 +26,7 @@ def tables(section: Section) -> list[Table]:
     for metric in section.tabulated:
         groups.setdefault(metric["group"], []).append(metric)
     samples, reconstruction = groups.get("samples", []), groups.get("reconstruction", [])
-    variety = [metric for metric in samples if metric["name"] in _VARIETY]
+    variety = [metric for metric in samples if metric.get("table") == "variety"]
     status = [Cell(row.status) for row in section.rows]
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
@@ -103,9 +101,15 @@ def _shares(section: Section, metrics: Metrics) -> Table:
     for metric in metrics:
         shares = [sampling_share(row, metric["name"]) for row in section.rows]
         if any(share is not None for share in shares):
-            texts = [NONE if share is None else f"{100 * share:.0f} %" for share in shares]
-            columns.append(Column(headers[metric["name"]], list(map(Cell, texts, shares))))
+            columns.append(Column(headers[metric["name"]], [_share(one) for one in shares]))
     return Table(f"Share of the variance that sampling alone explains{features}", columns)
+
+
+def _share(share: Share | None) -> Cell:
+    if share is None:
+        return Cell(NONE)
+    value, low, high = (f"{100 * one:.0f} %" for one in (share.value, *share.interval))
+    return Cell(f"{value} [{low}, {high}]", share.value)
 
 
 def _cost(section: Section) -> Table:
