@@ -88,7 +88,7 @@ def record(
         "config": {
             "data": {"image_size": shape[1], "train": 40000},
             "model": settings,
-            "evaluation": {"features": "efficientnet-lite0", "generated": n_generated, "budget": 100},
+            "evaluation": {"features": "efficientnet-lite0", "generated": n_generated, "budget": 100, "lead": "KID"},
         },
         "parameters": 33000,
         "parameters_trained": 33000 if model == "ebm" else 66000,

@@ -41,7 +41,8 @@ def _features(kid: float, n_generated: int, seeds: int, n_real: int = 1498) -> l
     against = FEATURES | {"n_real": n_real, "n_generated": n_generated}
 
     def entry(name: str, value: float, better: str, lead: bool = False) -> dict[str, Any]:
-        return metric(name, f"{name}({NAME})", "samples", value, better, seeds, lead, **against)
+        table = "variety" if name in ("precision", "recall", "density", "coverage", "copying") else "samples"
+        return metric(name, f"{name}({NAME})", "samples", value, better, seeds, lead, table=table, **against)
 
     good = 1 / (1 + 20 * max(kid, 0))
     return [

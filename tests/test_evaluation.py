@@ -25,7 +25,15 @@ def test_scores_are_means_over_evaluation_seeds():
         expected = first[one.name].value, second[one.name].value
         assert one.per_seed == expected, one.name
         assert one.value == pytest.approx(sum(expected) / 2)
-        assert one.interval == first[one.name].interval
+        if one.interval:  # around the mean, from the first seed's
+            alone_low, alone_high = first[one.name].interval
+            shrink = 2**0.5 if one.group == "samples" else 1  # held-out images are the same for both seeds
+            low, high = (one.value - one.interval[0], one.interval[1] - one.value)
+            least, most = one.within
+            assert low == pytest.approx(min((expected[0] - alone_low) / shrink, one.value - least), rel=1e-6, abs=1e-12)
+            assert high == pytest.approx(
+                min((alone_high - expected[0]) / shrink, most - one.value), rel=1e-6, abs=1e-12
+            )
     assert both.curves == alone[0].curves
     assert torch.equal(both.pictures["samples"].image, alone[0].pictures["samples"].image)
     groups = [one.group for one in both.scores]

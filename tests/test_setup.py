@@ -67,7 +67,7 @@ def test_the_extractor_is_loaded_once_and_only_when_it_is_wanted(monkeypatch):
     one.configure()
     assert not calls
     assert one.extractor is one.extractor
-    assert calls == [("x", {"device": torch.device("cpu"), "extractor_weights": Path("w")})]
+    assert calls == [("x", {"device": torch.device("cpu"), "weights": Path("w")})]
 
 
 def test_the_process_is_set_up():
