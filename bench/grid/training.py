@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from bench.contract.images import from_uint8
 from bench.contract.model import Trainer
 from bench.contract.seeds import seeded
 from bench.errors import DivergedError
+from bench.grid.batches import Batches
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
 from bench.results.cell_folder import CellFolder
@@ -45,19 +45,6 @@ class TrainingResult:
     message: str = ""  # what went wrong and when
 
 
-def batch_indices(n: int, batch_size: int, update: int, *keys: int | str) -> Tensor:
-    """The images of one update: a permutation of all `n` an epoch, a function of (keys, update) alone.
-
-    The images left over at an epoch's end are dropped. Fewer images than a batch are drawn with replacement.
-    """
-    if n < batch_size:
-        return torch.randint(n, (batch_size,), generator=seeded(*keys, "batch", update))
-    batches = n // batch_size
-    epoch, place = divmod(update, batches)
-    order = torch.randperm(n, generator=seeded(*keys, "epoch", epoch))
-    return order[place * batch_size : (place + 1) * batch_size]
-
-
 def train(
     trainer: Trainer,
     images: Tensor,  # uint8 (N, C, H, W), on any device
@@ -78,16 +65,15 @@ def train(
     with a checkpoint: signals.Interrupted.
     """
     model, updates = trainer.model, trainer.config.updates
-    run = RunState.start(folder, trainer, seed)
+    run, batches = RunState.start(folder, trainer, seed), Batches(images, trainer.config.batch_size, seed)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
     saved_at, saved = time.monotonic(), run.done
 
     def one_update() -> None:
         started = time.perf_counter()
-        batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
         generator = seeded(seed, "update", run.done, device=model.device)
         try:
-            scalars = trainer.step(from_uint8(batch.to(model.device)), generator)
+            scalars = trainer.step(from_uint8(batches(run.done).to(model.device)), generator)
         except DivergedError as error:
             raise DivergedError(f"{error}, at update {run.done + 1}") from None
         run.seconds += time.perf_counter() - started
