@@ -95,7 +95,9 @@ def hostile() -> dict[str, Any]:
 def test_no_text_of_a_record_becomes_an_element_an_attribute_or_code(tmp_path):
     section = section_of(hostile(), hostile() | {"training_seed": 1, "status": "diverged", "message": HOSTILE[0]})
     block = Chapter(
-        HOSTILE[0], "\n\n".join(HOSTILE), Table.of_rows(HOSTILE[1], ("a", HOSTILE[2]), ((HOSTILE[0], Cell(HOSTILE[1])),))
+        HOSTILE[0],
+        "\n\n".join(HOSTILE),
+        Table.of_rows(HOSTILE[1], ("a", HOSTILE[2]), ((HOSTILE[0], Cell(HOSTILE[1])),)),
     )
     plot(tmp_path, section)
     found = Parsed(text_of(tmp_path, section, chapters=[block], title=HOSTILE[0], intro=HOSTILE[1]))
@@ -193,7 +195,9 @@ def test_the_tables_are_those_of_the_report_with_references_below_and_exact_keys
 
 def test_extra_blocks_stand_between_summary_and_sections_and_further_cells_are_listed(tmp_path):
     picture = plot(tmp_path, section_of(fabricate.record()), "mine.png")
-    block = Chapter("Table 2", "One.\n\nTwo.", Table.of_rows("", ("K", "FID"), (("5", "213.08"),), notes=("n",)), (picture,))
+    block = Chapter(
+        "Table 2", "One.\n\nTwo.", Table.of_rows("", ("K", "FID"), (("5", "213.08"),), notes=("n",)), (picture,)
+    )
     other = section_of(fabricate.record("cifar10", "ebm", 7))
     text = text_of(tmp_path, section_of(fabricate.record()), chapters=[block], further=[other], plots=[])
     order = [text.index(part) for part in ('id="short"', 'id="part-1"', "One.", "Two.", 'id="section-1"', 'id="cells"')]

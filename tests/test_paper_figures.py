@@ -148,6 +148,8 @@ def test_panels_leave_out_what_no_record_has(tmp_path):
         assert sweeps.panels(section, [CurvePanel("no such curve", "")], tmp_path / "a.png", looks, "title") == []
         both = [CurvePanel("no such curve", ""), CurvePanel("cosine by layer", "cosine")]
         (one,) = sweeps.panels(section, both, tmp_path / "b.png", looks, "title")
-        (two,) = sweeps.panels(section, [*both, CurvePanel("displacement by layer", "")], tmp_path / "c.png", looks, "title")
+        (two,) = sweeps.panels(
+            section, [*both, CurvePanel("displacement by layer", "")], tmp_path / "c.png", looks, "title"
+        )
     widths = [Image.open(path).width for path in (one, two)]
     assert widths[1] > 1.5 * widths[0]

@@ -255,7 +255,9 @@ def test_the_same_cell_twice_is_refused():
 def test_a_score_that_one_seed_lacks_states_its_count():
     partial = fabricate.record(seed=1)
     del partial["metrics"][9]
-    assert r"0.0200 \[0.0180, 0.0220\] (n = 1)" in files.as_markdown(split(in_memory(fabricate.record(seed=0), partial)))
+    assert r"0.0200 \[0.0180, 0.0220\] (n = 1)" in files.as_markdown(
+        split(in_memory(fabricate.record(seed=0), partial))
+    )
 
 
 # --- formats ---

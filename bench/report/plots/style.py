@@ -27,35 +27,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours: a pair returns only after 42 models
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
-_RC = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": LABEL,
-    "axes.titlesize": LABEL,
-    "axes.labelsize": SMALL + 0.5,
-    "axes.edgecolor": FAINT,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "legend.fontsize": SMALL + 0.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "text.color": INK,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.w_pad": 0.1,  # inches
-    "figure.constrained_layout.h_pad": 0.1,
-}
+_SHEET = Path(__file__).parent / "plots.mplstyle"
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """The suite's look, whatever the user's own matplotlib settings."""
-    with matplotlib.style.context(["default", _RC]):
+    with matplotlib.style.context(["default", _SHEET]):
         yield
 
 
