@@ -53,17 +53,12 @@ class Looks:
 
 def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
     """A handle per model, with what happened to those that did not all finish."""
-    return [
-        Line2D(
-            [],
-            [],
-            color=looks.colour(row.label),
-            marker=looks.marker(row.label),
-            linestyle=linestyle,
-            label=literal(f"{row.label} ({lost(row)})" if row.failed else row.label),
-        )
-        for row in rows
-    ]
+    handles = []
+    for row in rows:
+        label = literal(f"{row.label} ({lost(row)})" if row.failed else row.label)
+        look = {"color": looks.colour(row.label), "marker": looks.marker(row.label), "linestyle": linestyle}
+        handles.append(Line2D([], [], label=label, **look))
+    return handles
 
 
 def lost(row: Row) -> str:
