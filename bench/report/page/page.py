@@ -107,7 +107,7 @@ def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]
     shown = []
     for path in chapter.pictures:
         name = figures.words(path)
-        shown.append((figures.Figure(path, name, "", f"{chapter.title}: {name}"), embed.picture(path)))
+        shown.append((figures.CaptionedPicture(path, name, "", f"{chapter.title}: {name}"), embed.picture(path)))
     return {
         "id": f"part-{number}",
         "title": chapter.title,
