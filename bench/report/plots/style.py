@@ -111,7 +111,7 @@ def literal(text: str) -> str:
 @cache
 def _drawable() -> frozenset[int]:
     """The code points that the font of the plots has; the font comes with matplotlib."""
-    (family,) = _RC["font.family"]
+    (family,) = ["DejaVu Sans"]
     return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
 
 
