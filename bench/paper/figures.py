@@ -8,21 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.paper import toy
-from bench.paper.drawing import FOLDER, Drawing
-from bench.paper.plan import MAIN, MODEL
+from bench.paper.plan import FIGURES, MAIN, MODEL
 from bench.report.content.sections import Row, Section, split
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import curves, sheets, style
 
 WORDS = tomllib.loads((Path(__file__).parent / "figures.toml").read_text(encoding="utf-8"))
 
 
-def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[Drawing]:
+def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[CaptionedPicture]:
     """Every figure that the records allow; those of `MAIN`'s cells, of the points `by_steps` of Table 2, and the toy.
 
     `sections` are the parted records by setting, that is by folder under `out`. The same records give the same bytes.
     A record without the pictures or curves leaves its figure out. Raises UserError for damaged files of the toy.
     """
-    drawings: list[Drawing] = []
+    drawings: list[CaptionedPicture] = []
     with style.style():
         for section in sections.get(MAIN, ()):
             drawings += _of_cells(out, section)
@@ -30,7 +30,7 @@ def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequen
     return drawings + toy.draw(out)
 
 
-def _of_cells(out: Path, section: Section) -> list[Drawing]:
+def _of_cells(out: Path, section: Section) -> list[CaptionedPicture]:
     """What one section's cells look like: samples, chains, paths, reconstructions, the chain's inner life."""
     if not any(row.finished for row in section.rows):
         return []
@@ -46,11 +46,11 @@ def _of_cells(out: Path, section: Section) -> list[Drawing]:
         else:
             drawn = sheets.reconstructions(section, path)
         caption += f" {_scale(section)}" if name == "samples" else ""
-        drawings += [Drawing(path, f"{section.title}: {words['title']}", caption) for path in drawn]
+        drawings += [CaptionedPicture(path, f"{section.title}: {words['title']}", caption) for path in drawn]
     return drawings
 
 
-def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[Drawing]:
+def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[CaptionedPicture]:
     """Gradient norm along the chain for each K of Table 2, a figure for each data set and protocol."""
     chosen = [section for setting in settings for section in sections.get(setting, ())]
     drawings = []
@@ -63,7 +63,7 @@ def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: It
             f"points as well, as in the paper's Table 2. {_scale(section)}"
         )
         drawn = curves.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
-        drawings += [Drawing(each, title, caption) for each in drawn]
+        drawings += [CaptionedPicture(each, title, caption) for each in drawn]
     return drawings
 
 
@@ -85,7 +85,7 @@ def _steps(row: Row) -> int:
 
 
 def _folder(out: Path, section: Section) -> Path:
-    return out / FOLDER / section.folder.removeprefix("plots/")
+    return out / FIGURES / section.folder.removeprefix("plots/")
 
 
 def _scale(section: Section) -> str:

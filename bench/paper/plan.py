@@ -20,6 +20,7 @@ from bench.storage.files import write_bytes
 
 SCALES = Path(__file__).parent / "scales"
 MAIN = "main"
+FIGURES = "figures"  # where they are, under OUT
 MODEL = "ebm"  # of the ablations
 TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b": ("3b",)}  # a scale's part -> tables
 TOY = "toy"

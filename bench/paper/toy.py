@@ -23,7 +23,8 @@ from bench.config.commandline import check_seeds
 from bench.config.console import say, shown
 from bench.contract import plugins
 from bench.errors import UserError, one_line
-from bench.paper import drawing
+from bench.paper.plan import FIGURES
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import style
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
@@ -116,12 +117,12 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     return stated
 
 
-def draw(out: Path) -> list[drawing.Drawing]:
+def draw(out: Path) -> list[CaptionedPicture]:
     """OUT/figures/toy.png: for each truth three densities on one scale of shades; nothing where there is no toy."""
     toys = read(out)
     if not toys:
         return []
-    path = Path(out) / drawing.FOLDER / "toy.png"
+    path = Path(out) / FIGURES / "toy.png"
     with style.style():
         figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
         for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
@@ -133,7 +134,7 @@ def draw(out: Path) -> list[drawing.Drawing]:
                 below = one.title if part == "truth" else f"total variation {one.total_variation[part]:.3f}"
                 axes.set_title(f"{title}\n{below}")
         style.save(figure, path)
-    return [drawing.Drawing(path, "Two dimensions, where the truth is known", _caption(toys))]
+    return [CaptionedPicture(path, "Two dimensions, where the truth is known", _caption(toys))]
 
 
 def _caption(toys: Sequence[Toy]) -> str:

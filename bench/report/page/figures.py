@@ -46,12 +46,12 @@ SAMPLES = "samples"
 
 @dataclass(frozen=True)
 class CaptionedPicture:
-    """A picture with its caption; `alt` stands for it where it cannot be seen."""
+    """A file with a title and a caption of one paragraph; `alt` is read where it cannot be seen."""
 
     path: Path
     title: str
-    text: str
-    alt: str
+    caption: str
+    alt: str = ""
 
 
 def figures(section: Section, plots: Iterable[Path]) -> list[CaptionedPicture]:
