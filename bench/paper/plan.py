@@ -151,11 +151,7 @@ def stored(out: Path) -> Plan | None:
 
 
 def _read(path: Path, profile: Path | None = None) -> Plan:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"scale {path} cannot be read: {error.strerror or error}") from None
-    table = toml.parse(content, f"scale {path}")
+    table = toml.parse(toml.content(path, f"scale {path}"), f"scale {path}")
     for key in ("description", "profile"):
         _check(path, isinstance(table.get(key), str), f"{key!r} is missing or not a str")
     unknown = next((key for key in table if key not in ("description", "profile", *PARTS)), None)
