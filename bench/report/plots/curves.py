@@ -138,15 +138,8 @@ def _lines(row: Row, name: str) -> list[_MeanLine]:
         order = np.argsort(members[0]["x"], kind="stable")
         summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
         halves = [summaries[i].half for i in order]
-        lines.append(
-            _MeanLine(
-                row,
-                [members[0]["x"][i] for i in order],
-                np.array([summaries[i].mean for i in order]),
-                np.array(halves) if None not in halves else None,
-                members[0]["mark"],
-            )
-        )
+        x, mean = [members[0]["x"][i] for i in order], np.array([summaries[i].mean for i in order])
+        lines.append(_MeanLine(row, x, mean, np.array(halves) if None not in halves else None, members[0]["mark"]))
     return lines
 
 
