@@ -1,4 +1,4 @@
-"""Sessions: `nox -s benchmark`, `paper`, `tests`, `lint`, `kernels`, `faults`, `fuzz`.
+"""Sessions: `nox -s benchmark`, `paper`, `tests`, `lint`, `kernels`, `faults`, `fuzz`, `gpu`.
 
 All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
 `--` goes to the command.
@@ -125,6 +125,16 @@ def kernels(session: nox.Session) -> None:
     if len(session.posargs) < 3 or session.posargs[0] != "compare":  # two given files are compared as they are
         install_peers(session, python)
     session.run(python, "-m", "tests.kernels", *session.posargs, external=True)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """What a first run on a GPU must show, in parts of ten minutes (docs/scale.md); `-- tests times` for some."""
+    python = environment(session)
+    if subprocess.run([python, "-m", "tests.gpu", "--there"], cwd=ROOT).returncode:
+        session.error("nothing was run")
+    install_peers(session, python)
+    session.run(python, "-m", "tests.gpu", *session.posargs, external=True)
 
 
 @nox.session

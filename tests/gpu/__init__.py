@@ -1,0 +1,1 @@
+"""What only a real GPU can show: its tests, and the session `nox -s gpu` (docs/scale.md)."""
