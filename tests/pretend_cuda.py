@@ -10,9 +10,7 @@ in `tests/gpu`.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -24,28 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.machine import gpu, runtime
 from ebm.engine import graphs
 from tests.pretend_graphs import Graph, Recording
+from tests.pretend_rules import INDEXING, RANDOM, UNREPEATABLE, WAITING, ForbiddenError, line
 
-aten = torch.ops.aten
 CUDA = torch.device("cuda", 0)
-ROOT = str(Path(__file__).parent.parent)
-HERE = ("pretend_cuda.py", "pretend_graphs.py")
 CpuGenerator = torch.Generator
-
-# operators that return to the host what the device has computed, or whose result has a size that depends on it
-WAITING = {"_local_scalar_dense", "nonzero", "equal", "masked_select", "unique", "unique2", "unique_dim", "_unique2"}
-INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
-RANDOM = {"rand", "randn", "randint", "randperm", "normal", "normal_", "uniform_", "bernoulli", "bernoulli_", "random_"}
-RANDOM |= {"rand_like", "randn_like", "randint_like", "native_dropout", "multinomial", "exponential_"}
-# the sums of these are in no fixed order on CUDA (torch.use_deterministic_algorithms lists them)
-UNREPEATABLE = {f"upsample_{kind}_backward" for kind in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")}
-UNREPEATABLE |= {f"_upsample_{kind}_aa_backward" for kind in ("bilinear2d", "bicubic2d")}
-UNREPEATABLE |= {"scatter_add", "scatter_add_", "index_add", "index_add_", "cumsum", "histc", "bincount", "kthvalue"}
-UNREPEATABLE |= {"_adaptive_avg_pool2d_backward", "adaptive_max_pool2d_backward", "max_pool2d_with_indices_backward"}
-UNREPEATABLE |= {"reflection_pad2d_backward", "replication_pad2d_backward", "grid_sampler_2d_backward", "put_"}
-
-
-class ForbiddenError(AssertionError):
-    """What a GPU refuses, or what costs its repeatability: no code of the project catches it."""
 
 
 class Stream:
@@ -71,8 +51,8 @@ class Device:
     def wait(self, what: str) -> None:
         """Note that the host waits for the device; inside a capture that is an error."""
         if self.recording is not None:
-            raise ForbiddenError(f"a capture cannot wait for the device: {what} at {_line()}")
-        self.waits.append(f"{what} at {_line()}")
+            raise ForbiddenError(f"a capture cannot wait for the device: {what} at {line()}")
+        self.waits.append(f"{what} at {line()}")
 
     @contextlib.contextmanager
     def waiting_at_most(self, times: int) -> Iterator[None]:
@@ -95,7 +75,7 @@ class Device:
     def capture(self, graph: Graph, pool: Any = None) -> Iterator[None]:
         """As `torch.cuda.graph`: what is inside is recorded, and has computed nothing when it ends."""
         if self.recording is not None:
-            raise ForbiddenError(f"a capture inside a capture at {_line()}")
+            raise ForbiddenError(f"a capture inside a capture at {line()}")
         before, self.stream = self.stream, Stream()
         self.recording = Recording(graph.generators)
         try:
@@ -150,13 +130,13 @@ class Device:
 
     def _check_randomness(self, name: str, generators: list[CpuGenerator], here: bool) -> None:
         if any((one._cdata in DeviceGenerator.known) != here for one in generators):
-            raise ForbiddenError(f"{name} with a generator of another device at {_line()}")
+            raise ForbiddenError(f"{name} with a generator of another device at {line()}")
         if here and not generators and name in RANDOM:
-            raise ForbiddenError(f"{name} draws from the device's global generator at {_line()}")
+            raise ForbiddenError(f"{name} draws from the device's global generator at {line()}")
 
     def _check(self, name: str, args: tuple, own: list, others: list) -> None:
         if name in UNREPEATABLE or (name in INDEXING and len(args) > 3 and args[3]):
-            raise ForbiddenError(f"{name} is not repeatable on CUDA at {_line()}")
+            raise ForbiddenError(f"{name} is not repeatable on CUDA at {line()}")
         if own and others:
             if name == "copy_":
                 self.wait("a copy between the devices")
@@ -164,7 +144,7 @@ class Device:
                 self.wait("an index by a tensor of the CPU")
             elif any(t.dim() for t in others):  # a single number of the CPU is taken as a scalar
                 shapes = ", ".join(str(tuple(t.shape)) for t in others)
-                raise ForbiddenError(f"{name} mixes the devices at {_line()}: {shapes} on the CPU")
+                raise ForbiddenError(f"{name} mixes the devices at {line()}: {shapes} on the CPU")
         elif not own and name == "_to_copy":
             self.wait("a copy to the device")
         if name in INDEXING and any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
@@ -177,17 +157,6 @@ def _wrapped(result: Any, known: dict[int, OnDevice]) -> Any:
     if isinstance(result, torch.Tensor):
         return known[id(result)] if id(result) in known else OnDevice(result)
     return type(result)(_wrapped(one, known) for one in result) if isinstance(result, list | tuple) else result
-
-
-def _line() -> str:
-    """The innermost line of the project that is being run."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(ROOT) and "site-packages" not in name and Path(name).name not in HERE:
-            return f"{Path(name).relative_to(ROOT).as_posix()}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
 
 
 _device: Device | None = None  # while there is one
@@ -260,7 +229,7 @@ class OnDevice(torch.Tensor):
         return self.inner.tolist()
 
     def numpy(self, *_: Any, **__: Any) -> Any:
-        raise ForbiddenError(f"numpy() of a tensor on the device at {_line()}")
+        raise ForbiddenError(f"numpy() of a tensor on the device at {line()}")
 
     def to(self, *args: Any, **options: Any) -> torch.Tensor:
         if args and isinstance(args[0], torch.Tensor):
@@ -305,7 +274,7 @@ def _grouped(lists: list[list[torch.Tensor]]) -> dict[tuple[torch.device, torch.
 
 
 def _reseeding(*_: object) -> None:
-    raise ForbiddenError(f"the device's global generator is reseeded at {_line()}")
+    raise ForbiddenError(f"the device's global generator is reseeded at {line()}")
 
 
 @contextlib.contextmanager

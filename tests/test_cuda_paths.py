@@ -21,7 +21,8 @@ from ebm.energy import ENERGY_NETS
 from ebm.engine import graphs
 from ebm.langevin import ChainSettings, langevin
 from tests.builders import cell_folder, energy_net, images, short_run, trainer
-from tests.pretend_cuda import CUDA, ForbiddenError, Graph, pretended
+from tests.pretend_cuda import CUDA, Graph, pretended
+from tests.pretend_rules import ForbiddenError
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a real one: tests/gpu")
 every_model = pytest.mark.parametrize("name", sorted(MODELS))

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from bench.contract.seeds import seeded, seeded_init
 from ebm.engine import graphs
-from tests.pretend_cuda import CUDA, ForbiddenError, Graph, pretended
+from tests.pretend_cuda import CUDA, Graph, pretended
+from tests.pretend_rules import ForbiddenError
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a real one: tests/gpu")
 
