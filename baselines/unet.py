@@ -47,13 +47,13 @@ class UNet(nn.Module):
         for level, here in enumerate(widths):
             if level > 0:
                 self.shrink.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
-            self.down.append(nn.ModuleList(Block(now if k == 0 else here, here, embedding) for k in range(blocks)))
+            self.down.append(nn.ModuleList(UNetBlock(now if k == 0 else here, here, embedding) for k in range(blocks)))
             now = here
-        self.middle = Block(now, now, embedding)
+        self.middle = UNetBlock(now, now, embedding)
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()  # coarsest first
         for level, here in reversed(list(enumerate(widths))):
             self.up.append(
-                nn.ModuleList(Block((now if k == 0 else here) + here, here, embedding) for k in range(blocks))
+                nn.ModuleList(UNetBlock((now if k == 0 else here) + here, here, embedding) for k in range(blocks))
             )
             now = here
             if level > 0:
@@ -81,7 +81,7 @@ class UNet(nn.Module):
         return self.last(F.silu(self.norm(h)))
 
 
-class Block(nn.Module):
+class UNetBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x)))) * (1 + scale) + shift)), scale and shift linear in the time embedding.
 
     The last convolution starts at zero, so that a block is the identity (or a 1x1 convolution) at first.

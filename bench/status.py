@@ -19,7 +19,7 @@ from bench.results.record import Record
 
 
 @dataclass(frozen=True)
-class Line:
+class StatusLine:
     """One cell in the table of `python -m bench.status`."""
 
     where: str  # of several results folders in one, this cell's
@@ -34,10 +34,10 @@ class Line:
 
 
 LONGEST = 1000  # letters of an entry
-HEADER = Line("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "last")
+HEADER = StatusLine("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "last")
 
 
-def lines(root: Path) -> list[Line]:
+def lines(root: Path) -> list[StatusLine]:
     """Every cell of a results folder, or of all those directly below `root`, as `bench.paper` makes them.
 
     UserError where there is no cell.
@@ -49,18 +49,18 @@ def lines(root: Path) -> list[Line]:
     return [_line(root, cell) for cell in cells]
 
 
-def _line(root: Path, cell: CellFolder) -> Line:
+def _line(root: Path, cell: CellFolder) -> StatusLine:
     where = "" if cell.out == root else str(cell.out.relative_to(root))
     named = where, cell.dataset, cell.model, str(cell.seed)
     if cell.has_record:
         try:
             return _recorded(where, str(cell.seed), cell.read_record())
         except UserError as error:
-            return Line(*named, "unreadable record", last=str(error))
+            return StatusLine(*named, "unreadable record", last=str(error))
     status = cell.live_status()
     if status is None:
-        return Line(*named, "not run")
-    return Line(
+        return StatusLine(*named, "not run")
+    return StatusLine(
         *named,
         status.state,
         _of(status.update, status.updates),
@@ -70,13 +70,13 @@ def _line(root: Path, cell: CellFolder) -> Line:
     )
 
 
-def _recorded(where: str, seed: str, record: Record) -> Line:
+def _recorded(where: str, seed: str, record: Record) -> StatusLine:
     training = record.data["training"]
     rate = f"{training['updates'] / training['seconds']:.3g}" if training["seconds"] else ""
     lead = next((m for m in record.metrics if m.get("lead")), next(iter(record.metrics), None))
     last = record.data["message"] if lead is None else f"{lead['label']} {lead['value']:.4g}"
     update = _of(training["updates"], training["planned_updates"])
-    return Line(where, record.dataset, record.model, seed, record.data["status"], update, rate, "", last)
+    return StatusLine(where, record.dataset, record.model, seed, record.data["status"], update, rate, "", last)
 
 
 def _of(done: int, total: int) -> str:
@@ -91,15 +91,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def table(found: Sequence[Line]) -> str:
+def table(found: Sequence[StatusLine]) -> str:
     """The cells as aligned columns, and how many there are in each state."""
     counts = Counter(line.state for line in found)
     summary = f"{len(found)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items())
     return "\n".join([*_aligned([HEADER, *found]), "", one_line(summary, LONGEST)]) + "\n"
 
 
-def _aligned(found: Sequence[Line]) -> Iterator[str]:
-    texts = [[one_line(getattr(line, one.name), LONGEST) for one in fields(Line)] for line in found]
+def _aligned(found: Sequence[StatusLine]) -> Iterator[str]:
+    texts = [[one_line(getattr(line, one.name), LONGEST) for one in fields(StatusLine)] for line in found]
     shown = [k for k in range(len(texts[0])) if any(row[k] for row in texts[1:])]
     widths = {k: max(len(row[k]) for row in texts) for k in shown}
     for row in texts:

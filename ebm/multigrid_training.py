@@ -163,10 +163,8 @@ class MultigridTrainer:
         Raises NotFiniteError when a chain is not finite, DivergedError when a level has lost the data for good.
         """
         config, learner = self.config, self.learner
-        sigmas, rates = (
-            [self.annealed(one.sigma) for one in self.levels],
-            [self.annealed(one.lr) for one in self.levels],
-        )
+        sigmas = [self.annealed(level.sigma) for level in self.levels]
+        rates = [self.annealed(level.lr) for level in self.levels]
 
         # negatives of all levels: the ends of one cascade from uniform noise
         norms = [torch.empty(one.chain.steps, device=images.device) for one in self.levels]

@@ -96,7 +96,7 @@ def test_clip_equals_torch_fidelitys_extractor(files, tmp_path, name, script):
 
 def test_a_gated_block_is_swiglu():
     """Two thirds of 4 x 24 hidden features are 64: (silu(x A) * x B) C."""
-    block = draw(lambda: dinov2._Gated(dinov2.Size(24, 1, 3, gated=True)), "gated")
+    block = draw(lambda: dinov2._Gated(dinov2.DINOv2Size(24, 1, 3, gated=True)), "gated")
     assert block.w12.weight.shape == (128, 24)
     x = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(1))
     both = np.einsum("nti,oi->nto", x.numpy(), block.w12.weight.detach().numpy()) + block.w12.bias.detach().numpy()
@@ -270,10 +270,10 @@ def test_weights_of_another_network_or_none_at_all_are_one_clear_line(hub, files
 
 
 def test_weights_of_another_size_are_refused_although_the_names_agree(files, monkeypatch):
-    monkeypatch.setitem(dinov2.SIZES, "s", dinov2.Size(DINOV2.width * 2, DINOV2.depth, DINOV2.heads))
+    monkeypatch.setitem(dinov2.SIZES, "s", dinov2.DINOv2Size(DINOV2.width * 2, DINOV2.depth, DINOV2.heads))
     with pytest.raises(UserError, match=r"weights of another network than DINOv2 ViT-s/14 \(\d\d names or shapes"):
         resolve(DINO, device=CPU, weights=files[DINO])
-    monkeypatch.setitem(clip.SIZES, VIT, clip.Size(24, 96, 2, 64, 32))
+    monkeypatch.setitem(clip.SIZES, VIT, clip.CLIPSize(24, 96, 2, 64, 32))
     with pytest.raises(UserError, match=r"another network than CLIP ViT-B-32 \(1 names .* visual.positional_embedding"):
         resolve(VIT, device=CPU, weights=files[VIT])
 

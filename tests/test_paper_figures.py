@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.paper import figures
-from bench.paper.drawing import Drawing
 from bench.report.content.sections import Section, split
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
 from bench.results.cell_folder import read_all
@@ -74,7 +74,7 @@ def parts(root: Path) -> dict[str, list[Section]]:
 
 
 @pytest.fixture(scope="module")
-def drawn(out) -> list[Drawing]:
+def drawn(out) -> list[CaptionedPicture]:
     return figures.write(out, parts(out), SETTINGS)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "results" / "reference" / "paper" / "main"

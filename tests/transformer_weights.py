@@ -15,10 +15,10 @@ from torchvision.models import VisionTransformer
 from bench.contract.seeds import seeded
 from bench.features import clip, dinov2
 
-DINOV2 = dinov2.Size(48, 2, 3)
+DINOV2 = dinov2.DINOv2Size(48, 2, 3)
 CLIP_SIZES = {
-    "clip-vit-b-32": clip.Size(24, 64, 2, 64, 32),
-    "clip-rn50": clip.Size(24, 64, (1, 2, 1, 1), 64),
+    "clip-vit-b-32": clip.CLIPSize(24, 64, 2, 64, 32),
+    "clip-rn50": clip.CLIPSize(24, 64, (1, 2, 1, 1), 64),
 }
 
 

@@ -34,7 +34,7 @@ def factory(name: str) -> Any:
     return found
 
 
-def smoke(factory: Any) -> dict[str, Any]:
+def smoke(factory: Any) -> dict[str, object]:
     """The settings with which a factory's model trains in seconds (`ModelConfig.smoke`); none where it states none."""
     found = getattr(factory.Config, "smoke", {})
     if not isinstance(found, Mapping):

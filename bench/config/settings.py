@@ -10,13 +10,11 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.config import toml
 from bench.errors import UserError
-from bench.storage.files import TooLargeError, read_bounded
 
 PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
 EVALUATION_SEEDS = "evaluation_seeds"  # as `seeds`, but may be left out
 SMALL_MODELS = "small_models"  # true or false; may be left out
-LARGEST = 2**20  # bytes of a profile
 LONGEST = 80  # letters of a value in a message
 LARGEST_NUMBER = 2**63 - 1  # of whole numbers, either sign: what every library takes
 PER_DATASET = "on"  # [on.celeba.ebm] holds what differs for a data set
@@ -57,13 +55,7 @@ def load_profile(name: str) -> Profile:
         found = False
     if not found:
         raise UserError(f"unknown profile {name!r}: choose one of {', '.join(profile_names())}, or give a .toml file")
-    try:
-        content = read_bounded(path, LARGEST)
-    except TooLargeError as error:
-        raise UserError(f"profile {path} has {error}: give a file of settings") from None
-    except OSError as error:
-        raise UserError(f"profile {path} cannot be read: {error.strerror or error}") from None
-    return parse_profile(content, path)
+    return parse_profile(toml.content(path, f"profile {path}"), path)
 
 
 def parse_profile(content: bytes, path: Path) -> Profile:

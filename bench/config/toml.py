@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, one_line
+from bench.storage.files import TooLargeError, read_bounded
 
 _OTHERS = {  # what a file begins with -> its encoding; UTF-32 first, whose mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -14,6 +16,19 @@ _OTHERS = {  # what a file begins with -> its encoding; UTF-32 first, whose mark
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+
+LARGEST = 2**20  # bytes of a file of settings
+
+
+def content(path: Path, what: str) -> bytes:
+    """The bytes of a file of settings, which messages call `what`; UserError where it cannot be read or is no such."""
+    try:
+        return read_bounded(path, LARGEST)
+    except TooLargeError as error:
+        raise UserError(f"{what} has {error}: give a file of settings") from None
+    except OSError as error:
+        raise UserError(f"{what} cannot be read: {error.strerror or error}") from None
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ KNOWN_RANGE = ("PNG", "PPM")  # formats whose mode "I" is 16-bit grey; that of a
 
 
 @dataclass(frozen=True)
-class Picture:
+class Decoded:
     """One decoded image and what its file held."""
 
     image: Image.Image  # mode "L" or "RGB"
@@ -47,7 +47,7 @@ class Picture:
     animated: bool = False
 
 
-def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Picture:
+def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Decoded:
     """The image in `file` (a path or the bytes) as 8-bit grey or RGB; `name` is what messages call it.
 
     Transparency is composited over white, 16 bits a channel become 8, the first frame of an animation is taken;
@@ -66,7 +66,7 @@ def decode(file: Path | str | bytes, name: str, *, orient: bool = False) -> Pict
             turned = orient and _orientation(image) in range(2, 9)
             upright = ImageOps.exif_transpose(image) if turned else image
             pixels = _eight_bit(upright, mode, 4095 if twelve else 65_535)
-            return Picture(pixels, mode, upright.has_transparency_data, turned, animated)
+            return Decoded(pixels, mode, upright.has_transparency_data, turned, animated)
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -168,7 +168,7 @@ class Tally:
     modes: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
 
-    def count(self, picture: Picture, cropped: Image.Image, side: int) -> None:
+    def count(self, picture: Decoded, cropped: Image.Image, side: int) -> None:
         """Count one picture, its crop, and the side that it was resized to."""
         self.modes[picture.mode] += 1
         self.done["transparent"] += picture.transparent
@@ -211,7 +211,7 @@ class Item:
     name: str  # in messages
 
 
-_Result = tuple[Item, Picture, Image.Image, np.ndarray]  # the last two: the crop, and its pixels as asked for
+_Result = tuple[Item, Decoded, Image.Image, np.ndarray]  # the last two: the crop, and its pixels as asked for
 
 
 def read_images(

@@ -88,7 +88,7 @@ def renamed(one: Score, ending: str) -> Score:
 
 
 def _realism(features: Tensor, real: Real) -> float | None:
-    """Of paths' features (pairs, points, width); None where all ends are training images themselves."""
+    """The realism of paths with features (pairs, points, width); None where all ends are training images themselves."""
     points = features.shape[1]
     middle = features[:, (points - 1) // 2 : points // 2 + 1].flatten(0, 1)
     try:

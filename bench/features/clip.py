@@ -26,7 +26,7 @@ TITLES = {"MMD": "CMMD"}  # defined on features of length 1
 
 
 @dataclass(frozen=True)
-class Size:
+class CLIPSize:
     """What tells the networks apart, as torch-fidelity's class takes it."""
 
     embedding: int  # features
@@ -37,15 +37,15 @@ class Size:
 
 
 SIZES = {
-    "clip-vit-b-32": Size(512, 224, 12, 768, 32),
-    "clip-vit-b-16": Size(512, 224, 12, 768, 16),
-    "clip-vit-l-14": Size(768, 224, 24, 1024, 14),
-    "clip-vit-l-14-336px": Size(768, 336, 24, 1024, 14),
-    "clip-rn50": Size(1024, 224, (3, 4, 6, 3), 64),
-    "clip-rn101": Size(512, 224, (3, 4, 23, 3), 64),
-    "clip-rn50x4": Size(640, 288, (4, 6, 10, 6), 80),
-    "clip-rn50x16": Size(768, 384, (6, 8, 18, 8), 96),
-    "clip-rn50x64": Size(1024, 448, (3, 15, 36, 10), 128),
+    "clip-vit-b-32": CLIPSize(512, 224, 12, 768, 32),
+    "clip-vit-b-16": CLIPSize(512, 224, 12, 768, 16),
+    "clip-vit-l-14": CLIPSize(768, 224, 24, 1024, 14),
+    "clip-vit-l-14-336px": CLIPSize(768, 336, 24, 1024, 14),
+    "clip-rn50": CLIPSize(1024, 224, (3, 4, 6, 3), 64),
+    "clip-rn101": CLIPSize(512, 224, (3, 4, 23, 3), 64),
+    "clip-rn50x4": CLIPSize(640, 288, (4, 6, 10, 6), 80),
+    "clip-rn50x16": CLIPSize(768, 384, (6, 8, 18, 8), 96),
+    "clip-rn50x64": CLIPSize(1024, 448, (3, 15, 36, 10), 128),
 }
 
 

@@ -29,7 +29,7 @@ TITLES = {"FD": "FD-DINOv2"}
 
 
 @dataclass(frozen=True)
-class Size:
+class DINOv2Size:
     """What tells the four networks apart."""
 
     width: int
@@ -39,10 +39,10 @@ class Size:
 
 
 SIZES = {
-    "s": Size(384, 12, 6),
-    "b": Size(768, 12, 12),
-    "l": Size(1024, 24, 16),
-    "g": Size(1536, 40, 24, gated=True),
+    "s": DINOv2Size(384, 12, 6),
+    "b": DINOv2Size(768, 12, 12),
+    "l": DINOv2Size(1024, 24, 16),
+    "g": DINOv2Size(1536, 40, 24, gated=True),
 }
 
 
@@ -52,7 +52,7 @@ class DinoV2(nn.Module):
     Modules and parameters are named as in the published files; `mask_token` is only used in training.
     """
 
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(3, size.width, PATCH, PATCH)
@@ -70,7 +70,7 @@ class DinoV2(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         self.norm1 = nn.LayerNorm(size.width, EPSILON)
         self.attn = _Attention(size)
@@ -85,7 +85,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         self.heads = size.heads
         self.qkv = nn.Linear(size.width, 3 * size.width)
@@ -99,7 +99,7 @@ class _Attention(nn.Module):
 class _Scale(nn.Module):
     """LayerScale: Touvron et al. 2021 (arXiv 2103.17239)."""
 
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(size.width))
 
@@ -108,7 +108,7 @@ class _Scale(nn.Module):
 
 
 class _Mlp(nn.Module):
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         self.fc1 = nn.Linear(size.width, 4 * size.width)
         self.fc2 = nn.Linear(4 * size.width, size.width)
@@ -120,7 +120,7 @@ class _Mlp(nn.Module):
 class _Gated(nn.Module):
     """SwiGLU: Shazeer 2020 (arXiv 2002.05202); two thirds of an MLP's hidden width, in eights."""
 
-    def __init__(self, size: Size):
+    def __init__(self, size: DINOv2Size):
         super().__init__()
         hidden = (4 * size.width * 2 // 3 + 7) // 8 * 8
         self.w12 = nn.Linear(size.width, 2 * hidden)

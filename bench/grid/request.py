@@ -75,7 +75,7 @@ def _values(request: Request, dataset: str, section: str, factory: Any = None) -
     Those of a model, made by `factory`, may start from its smoke settings and from another model's.
     """
     small = request.profile.small_models and factory is not None
-    values: dict[str, object] = registry.smoke(factory) if small else {}
+    values = registry.smoke(factory) if small else {}
     for name in filter(None, (getattr(factory, "inherits", None), section)):
         values |= request.profile.settings(dataset, name) | request.overrides.get(name, {})
     return values

@@ -79,7 +79,7 @@ def _expanded(score: Measurement, n: int, means: np.ndarray) -> tuple[float, flo
 
 
 def _wilson(share: float, influence: Tensor) -> tuple[float, float]:
-    """Of a share of n images or, where its variance is another than theirs, of as many as would have that."""
+    """The interval of a share of n images or, where its variance is not theirs, of as many as would have it."""
     n = len(influence)
     variance = float(influence.square().mean()) / n
     if variance > 0 and 0 < share < 1:

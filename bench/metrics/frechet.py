@@ -25,14 +25,14 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor) -> Moments:
-        """Of features (n, width), n >= 1, in float64 whatever their type."""
+        """The moments of features (n, width), n >= 1, in float64 whatever their type."""
         total = cls._of_part(features[:_ROWS])
         for part in features[_ROWS:].split(_ROWS) if len(features) > _ROWS else ():
             total = total.merged(cls._of_part(part))
         return total
 
     def merged(self, other: Moments) -> Moments:
-        """Those of both sets together. Chan, Golub and LeVeque 1983."""
+        """The moments of both sets together. Chan, Golub and LeVeque 1983."""
         n, gap = self.n + other.n, other.mean - self.mean
         scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.n * other.n / n)
         return Moments(n, self.mean + gap * (other.n / n), scatter)

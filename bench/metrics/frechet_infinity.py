@@ -55,7 +55,7 @@ def _distances(sets: ImageSets) -> Callable[[Tensor], float]:
 
 
 def _intercept(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Of the least-squares line through points (x, y): its value at 0 and the standard error of that."""
+    """The value at 0 of the least-squares line through points (x, y), and its standard error."""
     centred = x - x.mean()
     spread = float(centred @ centred)
     slope = float(centred @ y) / spread

@@ -35,7 +35,7 @@ def neighbours(sets: ImageSets) -> Neighbours:
 
 
 def nearest(points: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each point the index of its nearest reference, and its distance: (n, width), (m, width) -> (n,) and (n,).
+    """The index of each point's nearest reference, and its distance: (n, width), (m, width) -> (n,) and (n,).
 
     The distance is Euclidean, of the differences in float64, so that equal features have exactly 0. Of references that
     are equally near up to float32 rounding, any may be named. Memory is bounded for any n and m.
@@ -116,7 +116,7 @@ def recall_without_each(sets: ImageSets) -> Tensor:
 
 
 def _neighbourhoods(x: Tensor, dots: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each image its 5 nearest others, (n, 5), and squared distances to the 5th and the 6th, infinite if missing."""
+    """Each image's 5 nearest others, (n, 5), and squared distances to the 5th and the 6th, infinite if missing."""
     near, radii, wider = torch.empty(len(x), K, dtype=torch.long), *torch.full((2, len(x)), torch.inf).double()
     for start, block in _balls(x, x, dots):
         rows = torch.arange(start, start + len(block))
@@ -131,7 +131,7 @@ def _neighbourhoods(x: Tensor, dots: Tensor | None) -> tuple[Tensor, Tensor, Ten
 
 
 def _alone(sums: Tensor, n: int) -> Tensor:
-    """Of counts and sums of numbers (2, m): how often each of n numbers is the only one."""
+    """How often each of n numbers is the only one, from counts and sums of numbers (2, m)."""
     return torch.bincount(sums[1][sums[0] == 1].long(), minlength=n)
 
 

@@ -14,11 +14,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from bench.paper.captions import comparable
-from bench.paper.drawing import FOLDER, Drawing
 from bench.paper.measured import Measured, PaperRow
-from bench.paper.plan import MODEL, SYMBOLS, Ablation
+from bench.paper.plan import FIGURES, MODEL, SYMBOLS, Ablation
 from bench.paper.reported import reported
 from bench.paper.tables import example
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import style
 
 PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient norm",), "gradient norm"))
@@ -27,7 +27,7 @@ _GRID = {"left": 0.085, "right": 0.915, "bottom": 0.17, "top": 0.89, "wspace": 0
 _FAR = 4  # a range of the axis from which on it is logarithmic
 
 
-def write(out: Path, ablations: list[tuple[Ablation, list[Measured]]]) -> list[Drawing]:
+def write(out: Path, ablations: list[tuple[Ablation, list[Measured]]]) -> list[CaptionedPicture]:
     """Draw OUT/figures/score-by-K.png and its kin, one for each protocol; nothing where no cell finished."""
     with style.style():
         drawings = [
@@ -37,13 +37,13 @@ def write(out: Path, ablations: list[tuple[Ablation, list[Measured]]]) -> list[D
             if any(record.finished for record in part.records)
         ]
     kept = {drawing.path for drawing in drawings}
-    for path in (out / FOLDER).glob("score-by-*.png"):
+    for path in (out / FIGURES).glob("score-by-*.png"):
         if path not in kept:
             path.unlink()
     return drawings
 
 
-def _draw(out: Path, one: Ablation, part: Measured) -> Drawing:
+def _draw(out: Path, one: Ablation, part: Measured) -> CaptionedPicture:
     ending = f".protocol-{part.number}" if part.number > 1 else ""
     same = comparable(one.table, part)
     colour = style.Looks([MODEL]).colour(MODEL)
@@ -66,8 +66,8 @@ def _draw(out: Path, one: Ablation, part: Measured) -> Drawing:
         Line2D([], [], color=_PAPER, marker="D", markersize=4, linestyle="--", label=theirs),
     ]
     figure.legend(handles=handles, loc="lower center", ncols=1)
-    path = style.save(figure, out / FOLDER / f"score-by-{one.symbol}{ending}.png")
-    return Drawing(path, f"Scores by {one.symbol}", _caption(one, part, same))
+    path = style.save(figure, out / FIGURES / f"score-by-{one.symbol}{ending}.png")
+    return CaptionedPicture(path, f"Scores by {one.symbol}", _caption(one, part, same))
 
 
 def _measured(axes: Axes, one: Ablation, part: Measured, name: str, colour: str) -> None:

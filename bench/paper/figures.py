@@ -2,69 +2,27 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.paper import toy
-from bench.paper.drawing import FOLDER, Drawing
-from bench.paper.plan import MAIN, MODEL
+from bench.paper.plan import FIGURES, MAIN, MODEL
 from bench.report.content.sections import Row, Section, split
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import curves, sheets, style
 
-_SHEETS = {  # sheet of pictures -> title, caption
-    "samples": ("synthesis", "Samples of each model, as they came."),
-    "chain": (
-        "from noise to image",
-        "Each row is one sample along the short-run chain, from uniform noise to its last step; "
-        "numbers count Langevin steps.",
-    ),
-    "interpolations": (
-        "interpolation",
-        "Each row decodes a path between two latents that stays on the prior; the ratio compares the path's length in "
-        "pixels with the straight line between its ends.",
-    ),
-    "interpolations-reconstructed": (
-        "interpolation between real images",
-        "The same between the latents of two held-out images.",
-    ),
-    "reconstructions": (
-        "reconstruction",
-        "Held-out images above what each model makes of them: the VAE by its encoder, DCGAN and the short-run model by "
-        "latent inversion. The short-run model's latent has as many dimensions as the image, DCGAN's has 100 and the "
-        "VAE's 128 or fewer: the errors do not compare as if all compressed alike.",
-    ),
-    "long-chain": (
-        "chains beyond K",
-        "The same chains after K, 10 K and 100 K steps: the energy was learned for K steps from noise, and nothing "
-        "holds its samples in place afterwards.",
-    ),
-}
-_CURVES = {  # file -> title, heading, the curves' own figure, caption
-    "long-chain-curves": (
-        "energy and gradient norm beyond K",
-        "the chain run past its K steps",
-        "long-chain",
-        "Means over chains that run on past K (dotted), on a logarithmic axis: those that had converged would be flat.",
-    ),
-    "residual-view": (
-        "the chain as a residual network",
-        "the chain as a K-layer residual network",
-        "residual-view",
-        "x_k = x_{k-1} - step size x dE/dx + noise, layer by layer: how far a layer moves the image, whether it moves "
-        "it the way the whole chain goes (cosine 1) or across it (0), and how much of the path's squared length is "
-        "noise.",
-    ),
-}
+WORDS = tomllib.loads((Path(__file__).parent / "figures.toml").read_text(encoding="utf-8"))
 
 
-def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[Drawing]:
+def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[CaptionedPicture]:
     """Every figure that the records allow; those of `MAIN`'s cells, of the points `by_steps` of Table 2, and the toy.
 
     `sections` are the parted records by setting, that is by folder under `out`. The same records give the same bytes.
     A record without the pictures or curves leaves its figure out. Raises UserError for damaged files of the toy.
     """
-    drawings: list[Drawing] = []
+    drawings: list[CaptionedPicture] = []
     with style.style():
         for section in sections.get(MAIN, ()):
             drawings += _of_cells(out, section)
@@ -72,24 +30,27 @@ def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequen
     return drawings + toy.draw(out)
 
 
-def _of_cells(out: Path, section: Section) -> list[Drawing]:
+def _of_cells(out: Path, section: Section) -> list[CaptionedPicture]:
     """What one section's cells look like: samples, chains, paths, reconstructions, the chain's inner life."""
     if not any(row.finished for row in section.rows):
         return []
     folder, looks = _folder(out, section), style.Looks(row.label for row in section.rows)
     drawings = []
-    for name, (title, caption) in _SHEETS.items():
-        path = folder / f"{name}.png"
-        drawn = sheets.sheet(section, path, name) if name in sheets.SHEETS else sheets.reconstructions(section, path)
-        words = f"{caption} {_scale(section)}" if name == "samples" else caption
-        drawings += [Drawing(path, f"{section.title}: {title}", words) for path in drawn]
-    for name, (title, heading, figure, caption) in _CURVES.items():
-        drawn = curves.together(section, figure, folder / f"{name}.png", looks, f"{section.title}: {heading}")
-        drawings += [Drawing(path, f"{section.title}: {title}", caption) for path in drawn]
+    for name, words in WORDS.items():
+        path, caption = folder / f"{name}.png", words["caption"]
+        if "figure" in words:
+            heading = f"{section.title}: {words['heading']}"
+            drawn = curves.together(section, words["figure"], path, looks, heading)
+        elif name in sheets.SHEETS:
+            drawn = sheets.sheet(section, path, name)
+        else:
+            drawn = sheets.reconstructions(section, path)
+        caption += f" {_scale(section)}" if name == "samples" else ""
+        drawings += [CaptionedPicture(path, f"{section.title}: {words['title']}", caption) for path in drawn]
     return drawings
 
 
-def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[Drawing]:
+def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[CaptionedPicture]:
     """Gradient norm along the chain for each K of Table 2, a figure for each data set and protocol."""
     chosen = [section for setting in settings for section in sections.get(setting, ())]
     drawings = []
@@ -102,7 +63,7 @@ def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: It
             f"points as well, as in the paper's Table 2. {_scale(section)}"
         )
         drawn = curves.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
-        drawings += [Drawing(each, title, caption) for each in drawn]
+        drawings += [CaptionedPicture(each, title, caption) for each in drawn]
     return drawings
 
 
@@ -124,7 +85,7 @@ def _steps(row: Row) -> int:
 
 
 def _folder(out: Path, section: Section) -> Path:
-    return out / FOLDER / section.folder.removeprefix("plots/")
+    return out / FIGURES / section.folder.removeprefix("plots/")
 
 
 def _scale(section: Section) -> str:

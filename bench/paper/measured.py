@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.registry import label
@@ -24,10 +24,6 @@ class PaperRow:
     row: Row  # its `absent` are the planned cells without a record here
     planned: int  # training seeds
     point: Point | None = None
-
-    @property
-    def model(self) -> str:
-        return self.row.records[0].model if self.row.records else self.row.label
 
     @property
     def outcome(self) -> str:
@@ -99,19 +95,16 @@ def _parts(
     shown = [section for section in sections if section.dataset == dataset and section.number in every]
     parts = []
     for section in shown or [Section(dataset, 1, 1, ())]:
-        lines: list[PaperRow] = []
+        lines = []
         for (model, point, folder, seeds), found in zip(wanted, own, strict=True):
-            paths = {record.path for record in found}
-            rows = [row for row in section.rows if row.records[0].path in paths] or [Row(model, ())]
-            here = {record.seed for row in rows for record in row.records}
-            elsewhere = {record.seed: numbers[record.path] for record in found if record.seed not in here}
+            here = tuple(record for record in found if numbers[record.path] == section.number)
+            there = {record.seed: numbers[record.path] for record in found if record not in here}
             absent = tuple(
-                Absent(dataset, model, seed, _missing(out / folder, dataset, model, seed, elsewhere))
+                Absent(dataset, model, seed, _missing(out / folder, dataset, model, seed, there))
                 for seed in seeds
-                if seed not in here
+                if seed not in {record.seed for record in here}
             )
-            rows[0] = replace(rows[0], absent=absent)
-            lines += [PaperRow(row, len(seeds), point) for row in rows]
+            lines.append(PaperRow(Row(model, here, absent), len(seeds), point))
         parts.append(Measured(dataset, section.number, section.of, tuple(lines)))
     return parts
 

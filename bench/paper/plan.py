@@ -20,6 +20,7 @@ from bench.storage.files import write_bytes
 
 SCALES = Path(__file__).parent / "scales"
 MAIN = "main"
+FIGURES = "figures"  # where they are, under OUT
 MODEL = "ebm"  # of the ablations
 TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b": ("3b",)}  # a scale's part -> tables
 TOY = "toy"
@@ -150,102 +151,85 @@ def stored(out: Path) -> Plan | None:
 
 
 def _read(path: Path, profile: Path | None = None) -> Plan:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"scale {path} cannot be read: {error.strerror or error}") from None
-    table = toml.parse(content, f"scale {path}")
+    table = toml.parse(toml.content(path, f"scale {path}"), f"scale {path}")
     for key in ("description", "profile"):
-        if not isinstance(table.get(key), str):
-            raise UserError(f"scale {path}: {key!r} is missing or not a str")
+        _check(path, isinstance(table.get(key), str), f"{key!r} is missing or not a str")
     unknown = next((key for key in table if key not in ("description", "profile", *PARTS)), None)
-    if unknown:
-        raise UserError(f"scale {path}: unknown part {unknown!r}: choose one of {', '.join(PARTS)}")
-    settings = load_profile(str(profile) if profile else table["profile"])
-    first = _part(path, table, "table1", _ALLOWED["table1"])
-    datasets, models = (
-        tuple(_list(path, f"table1.{key}", first.get(key, list(default)), str))
-        for key, default in (("datasets", settings.datasets), ("models", settings.models))
-    )
-    ablations = [
-        _ablation(path, key, tables[0], _part(path, table, key, _ALLOWED["ablation"]), settings)
-        for key, tables in TABLES.items()
-        if key != "table1" and key in table
-    ]
-    updates = _part(path, table, TOY, _ALLOWED[TOY]).get("updates")
-    if updates is not None and (type(updates) is not int or updates < 1):
-        raise UserError(f"scale {path}: {TOY}.updates = {updates!r} is not a whole number above 0")
+    _check(path, unknown is None, f"unknown part {unknown!r}: choose one of {', '.join(PARTS)}")
+    settings = load_profile(str(profile or table["profile"]))
+    shipped = PROFILES / f"{table['profile']}.toml"
+    first, updates = _part(path, table, "table1"), _part(path, table, TOY).get("updates")
+    in_range = updates is None or (type(updates) is int and updates > 0)
+    _check(path, in_range, f"{TOY}.updates = {updates!r} is not a whole number above 0")
     return Plan(
         scale=path.stem,
         description=table["description"],
         profile=settings,
-        datasets=datasets,
-        models=models,
-        seeds=_seeds(path, "table1", first.get("seeds", list(settings.seeds))),
-        ablations=tuple(ablations),
+        datasets=_list(path, "table1.datasets", first.get("datasets", list(settings.datasets)), str),
+        models=_list(path, "table1.models", first.get("models", list(settings.models)), str),
+        seeds=_seeds(path, "table1", first, settings),
+        ablations=tuple(
+            _ablation(path, key, tables[0], _part(path, table, key), settings)
+            for key, tables in TABLES.items()
+            if key != "table1" and key in table
+        ),
         toy_updates=updates,
-        files=(path, profile or _profile_file(table["profile"])),
+        files=(path, profile or (shipped if shipped.is_file() else Path(table["profile"]))),
     )
-
-
-def _profile_file(name: str) -> Path:
-    shipped = PROFILES / f"{name}.toml"
-    return shipped if shipped.is_file() else Path(name)
 
 
 def _ablation(path: Path, key: str, table: str, part: dict[str, Any], profile: Profile) -> Ablation:
     dataset, fixed, points = part.get("dataset"), part.get("fixed", {}), part.get("points")
-    if not isinstance(dataset, str):
-        raise UserError(f"scale {path}: {key}.dataset is missing or not a str")
-    if not isinstance(points, list) or not points or not all(isinstance(one, dict) for one in [fixed, *points]):
-        raise UserError(f"scale {path}: {key}.points is no list of settings, such as [{{ steps = 10, sigma = 0.1 }}]")
+    _check(path, isinstance(dataset, str), f"{key}.dataset is missing or not a str")
+    listed = isinstance(points, list) and points and all(isinstance(one, dict) for one in [fixed, *points])
+    _check(path, listed, f"{key}.points is no list of settings, such as [{{ steps = 10, sigma = 0.1 }}]")
     base = profile.settings(dataset, MODEL)
-    found = [_point(path, key, fixed | point, base) for point in points]
+    found = [_point(path, f"{key}.points", fixed | point, base) for point in points]
     places = [point.settings[AXES[table]] for point in found]
-    if len(set(places)) < len(places):
-        raise UserError(f"scale {path}: {key}.points has {AXES[table]} = {places}: give each value once")
-    return Ablation(table, dataset, _seeds(path, key, part.get("seeds", list(profile.seeds))), tuple(found))
+    _check(path, len(set(places)) == len(places), f"{key}.points has {AXES[table]} = {places}: give each value once")
+    return Ablation(table, dataset, _seeds(path, key, part, profile), tuple(found))
 
 
-def _point(path: Path, key: str, asked: dict[str, Any], base: dict[str, Any]) -> Point:
-    for name, value in asked.items():
-        if type(value) not in (int, float) or not 0 < value < float("inf"):
-            raise UserError(f"scale {path}: {key}.points: {name} = {value!r} is not a number above 0")
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes a folder's name
-            raise UserError(f"scale {path}: {key}.points: {name!r} is no setting of {MODEL}")
-    values = dict(asked)
+def _point(path: Path, key: str, values: dict[str, Any], base: dict[str, Any]) -> Point:
+    for name, value in values.items():
+        good = type(value) in (int, float) and 0 < value < float("inf")
+        _check(path, good, f"{key}: {name} = {value!r} is not a number above 0")
+        named = re.fullmatch(r"[a-z][a-z0-9_]*", name)  # it becomes a folder's name
+        _check(path, named, f"{key}: {name!r} is no setting of {MODEL}")
     if "sigma" in values and "sigma_final" not in values:  # where sigma falls during training, it falls in proportion
         ratio = base["sigma_final"] / base["sigma"] if base.get("sigma") and "sigma_final" in base else 1.0
-        values["sigma_final"] = float(f"{values['sigma'] * ratio:.6g}")
+        values |= {"sigma_final": float(f"{values['sigma'] * ratio:.6g}")}
     stated = base | values
-    if missing := next((name for name in SETTINGS if name not in stated), None):
-        raise UserError(f"scale {path}: {key}.points: neither they nor the profile state {missing}: add it")
+    missing = next((name for name in SETTINGS if name not in stated), None)
+    _check(path, missing is None, f"{key}: neither they nor the profile state {missing}: add it")
     order = sorted(values, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
     overrides = {name: values[name] for name in order if base.get(name) != values[name]}
     return Point({name: stated[name] for name in SETTINGS}, overrides)
 
 
-def _part(path: Path, table: dict[str, Any], key: str, allowed: set[str]) -> dict[str, Any]:
-    part = table.get(key, {})
-    if not isinstance(part, dict):
-        raise UserError(f"scale {path}: {key} is not a section of settings")
-    if unknown := next((name for name in part if name not in allowed), None):
-        raise UserError(f"scale {path}: unknown setting {key}.{unknown}: choose one of {', '.join(sorted(allowed))}")
+def _part(path: Path, table: dict[str, Any], key: str) -> dict[str, Any]:
+    part, allowed = table.get(key, {}), _ALLOWED.get(key, _ALLOWED["ablation"])
+    _check(path, isinstance(part, dict), f"{key} is not a section of settings")
+    unknown = next((name for name in part if name not in allowed), None)
+    _check(path, unknown is None, f"unknown setting {key}.{unknown}: choose one of {', '.join(sorted(allowed))}")
     return part
 
 
-def _seeds(path: Path, key: str, value: Any) -> tuple[int, ...]:
-    seeds = tuple(_list(path, f"{key}.seeds", value, int))
-    if min(seeds) < 0:
-        raise UserError(f"scale {path}: {key}.seeds = {list(seeds)} has a negative one")
-    if max(seeds) > LARGEST_NUMBER:
-        raise UserError(f"scale {path}: {key}.seeds has {one_line(max(seeds), 40)}: give at most {LARGEST_NUMBER}")
+def _seeds(path: Path, key: str, part: dict[str, Any], profile: Profile) -> tuple[int, ...]:
+    seeds = _list(path, f"{key}.seeds", part.get("seeds", list(profile.seeds)), int)
+    _check(path, min(seeds) >= 0, f"{key}.seeds = {list(seeds)} has a negative one")
+    shown = one_line(max(seeds), 40)
+    _check(path, max(seeds) <= LARGEST_NUMBER, f"{key}.seeds has {shown}: give at most {LARGEST_NUMBER}")
     return seeds
 
 
-def _list(path: Path, key: str, value: Any, kind: type) -> list[Any]:
-    if not isinstance(value, list) or not value or not all(type(one) is kind for one in value):
-        raise UserError(f"scale {path}: {key} = {value!r} is not a list of one or more values of type {kind.__name__}")
-    if len(set(value)) < len(value):
-        raise UserError(f"scale {path}: {key} = {value!r} names one twice: give each once")
-    return value
+def _list(path: Path, key: str, value: Any, kind: type) -> tuple[Any, ...]:
+    good = isinstance(value, list) and value and all(type(one) is kind for one in value)
+    _check(path, good, f"{key} = {value!r} is not a list of one or more values of type {kind.__name__}")
+    _check(path, len(set(value)) == len(value), f"{key} = {value!r} names one twice: give each once")
+    return tuple(value)
+
+
+def _check(path: Path, good: Any, what: str) -> None:
+    if not good:
+        raise UserError(f"scale {path}: {what}")

@@ -48,16 +48,13 @@ class Reported:
 @cache
 def reported() -> Reported:
     """The shipped file, read once."""
-    table = tomllib.loads(FILE.read_text(encoding="utf-8"), parse_float=Decimal)
+    text = FILE.read_text(encoding="utf-8")
+    table, exact = (
+        tomllib.loads(text),
+        tomllib.loads(text, parse_float=Decimal),
+    )  # settings compare with records' floats
     values = tuple(
         Value(**{key: float(x) if key == "sigma" else x for key, x in entry.items()})
-        for entry in table["reported"]["values"]
+        for entry in exact["reported"]["values"]
     )
-    return Reported(table["source"], _plain(table["settings"]), table["datasets"], values)
-
-
-def _plain(value: Any) -> Any:
-    """Settings compare with those of records: floats, not decimals."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return float(value) if isinstance(value, Decimal) else value
+    return Reported(table["source"], table["settings"], table["datasets"], values)

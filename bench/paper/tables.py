@@ -76,7 +76,7 @@ def _table(table: str, number: int, of: int, columns: list[Column], notes: list[
 def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Measured]) -> list[Column]:
     values = reported().of(table)
     rows = dict.fromkeys(value.model for value in values)  # the paper's models first, in its order
-    rows |= dict.fromkeys(line.model for part in parts.values() for line in part.rows)
+    rows |= dict.fromkeys(line.row.label for part in parts.values() for line in part.rows)
     columns = [_texts("model", rows)]
     for dataset in dict.fromkeys([*(value.dataset for value in values), *parts]):
         title = reported().datasets.get(dataset, {}).get("title", dataset)
@@ -85,28 +85,23 @@ def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, M
             score = next(iter(theirs.values())).score
             columns.append(_reported(f"{title} {score}", score, [theirs.get(key) for key in rows]))
         if dataset in parts:
-            lines = {line.model: line for line in parts[dataset].rows}
+            lines = {line.row.label: line for line in parts[dataset].rows}
             columns += _measured(parts[dataset], [lines.get(key) for key in rows], names, f"{dataset} ")
     return columns
 
 
 def _ablation(one: Ablation, part: Measured) -> list[Column]:
-    values = reported().of(one.table)
-    rows: list[tuple[float, PaperRow | None]] = []
-    new = []  # where the paper's numbers belong, if a place has several rows
-    places = {*(getattr(value, one.axis) for value in values), *(line.place(one.axis) for line in part.rows)}
-    for place in sorted(places, reverse=one.table == "3a"):  # the paper's order
-        own = [line for line in part.rows if line.place(one.axis) == place] or [None]
-        rows += [(place, line) for line in own]
-        new += [place] + [None] * (len(own) - 1)
-    lines = [line for _, line in rows]
-    columns = [_numbers(one.symbol, [place for place, _ in rows])]
-    sigmas = {value.steps: value.sigma for value in values}
+    values, here = reported().of(one.table), {line.place(one.axis): line for line in part.rows}
+    # in the paper's order
+    places = sorted({*(getattr(value, one.axis) for value in values), *here}, reverse=one.table == "3a")
+    lines = [here.get(place) for place in places]
+    columns = [_numbers(one.symbol, places)]
     if one.axis == "steps":
-        columns.append(_numbers("sigma, paper", map(sigmas.get, new)))
+        sigmas = {value.steps: value.sigma for value in values}
+        columns.append(_numbers("sigma, paper", map(sigmas.get, places)))
     for score in dict.fromkeys(value.score for value in values):
         found = {getattr(value, one.axis): value for value in values if value.score == score}
-        columns.append(_reported(score, score, list(map(found.get, new))))
+        columns.append(_reported(score, score, list(map(found.get, places))))
     if one.axis == "steps":
         columns.append(_numbers("sigma, here", (line.place("sigma") if line else None for line in lines)))
     return [*columns, *_measured(part, lines, (*SAMPLES, ("gradient norm",)), "")]

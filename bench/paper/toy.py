@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from bench.config.commandline import check_seeds
 from bench.config.console import say, shown
 from bench.contract import plugins
 from bench.errors import UserError, one_line
-from bench.paper import drawing
+from bench.paper.plan import FIGURES
+from bench.report.page.figures import CaptionedPicture
 from bench.report.plots import style
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
@@ -88,47 +89,40 @@ def read(out: Path) -> list[Toy]:
     if not index.is_file():
         return []
     stated = parse(_content(index), index)
-    bins = stated["settings"]["bins"]
-    return [
-        Toy(
-            name,
-            entry["title"],
-            dict(zip(PARTS, _arrays(index.with_name(f"{name}.f32"), entry["sha256"], bins), strict=True)),
-            entry["total_variation"],
-            stated["settings"],
-            stated["seed"],
-        )
-        for name, entry in stated["truths"].items()
-    ]
+    found = []
+    for name, entry in stated["truths"].items():
+        masses = _masses(index.with_name(f"{name}.f32"), entry["sha256"], stated["settings"]["bins"])
+        found.append(Toy(name, entry["title"], masses, entry["total_variation"], stated["settings"], stated["seed"]))
+    return found
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
     """The index that the file `content` holds; `path` is for messages. UserError for anything but what was written."""
     try:
         stated = json.loads(content)
-        if record_bytes(stated) != content or stated["schema"] != _SCHEMA:
-            raise ValueError("its checksum does not fit")
-        bins = stated["settings"]["bins"]
-        if type(stated["seed"]) is not int or type(bins) is not int or not 0 < bins <= _MOST_BINS:
-            raise ValueError("a setting is out of range")
-        for name, entry in stated["truths"].items():
-            if folder_name(name) != name:
-                raise ValueError("it names files elsewhere")
-            variations = entry["total_variation"].values()
-            texts = isinstance(entry["title"], str) and isinstance(entry["sha256"], str)
-            if not texts or not all(type(value) in (int, float) and 0 <= value <= 1 for value in variations):
-                raise ValueError(f"the entry {name} is not what was written")
+        bins, seed, truths = stated["settings"]["bins"], stated["seed"], stated["truths"]
+        values = [value for entry in truths.values() for value in entry["total_variation"].values()]
+        texts = [entry[name] for entry in truths.values() for name in ("title", "sha256")]
+        checks = {
+            "its checksum does not fit": record_bytes(stated) == content and stated["schema"] == _SCHEMA,
+            "a setting is out of range": type(seed) is type(bins) is int and 0 < bins <= _MOST_BINS,
+            "it names files elsewhere": all(folder_name(name) == name for name in truths),
+            "an entry is not what was written": all(isinstance(text, str) for text in texts)
+            and all(type(value) in (int, float) and 0 <= value <= 1 for value in values),
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, one_line(error)) from None
+    if wrong := next((what for what, good in checks.items() if not good), ""):
+        raise _damaged(path, wrong)
     return stated
 
 
-def draw(out: Path) -> list[drawing.Drawing]:
+def draw(out: Path) -> list[CaptionedPicture]:
     """OUT/figures/toy.png: for each truth three densities on one scale of shades; nothing where there is no toy."""
     toys = read(out)
     if not toys:
         return []
-    path = Path(out) / drawing.FOLDER / "toy.png"
+    path = Path(out) / FIGURES / "toy.png"
     with style.style():
         figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
         for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
@@ -140,7 +134,7 @@ def draw(out: Path) -> list[drawing.Drawing]:
                 below = one.title if part == "truth" else f"total variation {one.total_variation[part]:.3f}"
                 axes.set_title(f"{title}\n{below}")
         style.save(figure, path)
-    return [drawing.Drawing(path, "Two dimensions, where the truth is known", _caption(toys))]
+    return [CaptionedPicture(path, "Two dimensions, where the truth is known", _caption(toys))]
 
 
 def _caption(toys: Sequence[Toy]) -> str:
@@ -164,13 +158,13 @@ def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
     return bool(found) and all(one.settings == settings and one.seed == seed for one in found)
 
 
-def _arrays(path: Path, digest: str, bins: int) -> Iterator[NDArray[np.float32]]:
+def _masses(path: Path, digest: str, bins: int) -> dict[str, NDArray[np.float32]]:
     content = _content(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise _damaged(path, "its checksum does not fit")
     if len(content) != len(PARTS) * bins * bins * _TYPE.itemsize:
         raise _damaged(path, "it is no array of that size")
-    return iter(np.frombuffer(content, _TYPE).reshape(len(PARTS), bins, bins))
+    return dict(zip(PARTS, np.frombuffer(content, _TYPE).reshape(len(PARTS), bins, bins), strict=True))
 
 
 def _content(path: Path) -> bytes:

@@ -145,7 +145,7 @@ class Checkpoint:
         return Scores(self.path, evaluator, seeds, found.scores, found.references, found.pictures, further)
 
 
-class Folder:
+class ImagesFolder:
     """Images made elsewhere: all of a folder, or the first `wanted`. UserError where there are fewer."""
 
     def __init__(self, path: Path, dataset: str, wanted: object, *, side: int, progress: bool):
@@ -202,7 +202,7 @@ def _subject(source: Path, dataset: str | None, overrides: Sections, setup: Setu
         raise UserError(f"{source} is a folder of images: say with --dataset what they are held against")
     wanted = overrides.get("evaluation", {}).get("samples")
     side = build(DataConfig, overrides.get("data", {}), "data").image_size
-    return Folder(source, dataset, wanted, side=side, progress=setup.progress)
+    return ImagesFolder(source, dataset, wanted, side=side, progress=setup.progress)
 
 
 def _sides(shape: Sequence[int]) -> str:

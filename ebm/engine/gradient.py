@@ -72,7 +72,7 @@ class NetGradient:
                 layer = convolution(module, dtype, side)
                 side = (side + 2 * module.padding[0] - module.kernel_size[0]) // module.stride[0] + 1
             elif isinstance(module, ResidualBlock):
-                layer = Block(module, dtype, side)
+                layer = BlockGradient(module, dtype, side)
                 side //= 2
             else:
                 layer = activation(module, after=layer)
@@ -98,7 +98,7 @@ def convolution(module: nn.Conv2d, dtype: torch.dtype, side: int) -> Convolution
     return prepare(module.weight.detach().to(dtype), bias, stride=stride, padding=padding, side=side)
 
 
-def activation(module: nn.Module, *, after: Convolution | Block | None) -> Layer:
+def activation(module: nn.Module, *, after: Convolution | BlockGradient | None) -> Layer:
     """The layer of one of `ACTIVATIONS`; `after` is the layer before it, None where others read its output too."""
     if not isinstance(module, nn.LeakyReLU):
         return SmoothActivation(module)
@@ -142,7 +142,7 @@ class SmoothActivation:
         return self.derivative(g, self.input)
 
 
-class Block:
+class BlockGradient:
     """A `ResidualBlock`: g flows through the pooled 4x4 kernel and through the skip, and the two are added in place."""
 
     def __init__(self, block: ResidualBlock, dtype: torch.dtype, side: int):

@@ -59,7 +59,7 @@ class Peer:
         self.ask("load", **self.loaded)
 
     def seconds(self, steps: int) -> float:
-        """Of the second chain of a new process, by the peer's own clock; the processes take turns.
+        """Seconds of the second chain of a new process, by the peer's own clock; the processes take turns.
 
         How a process's memory happens to lie makes all its chains up to a fifth faster or slower.
         """

@@ -8,8 +8,7 @@ from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
 from bench.report.content.ranking import ALPHA, Ranking, rank, sampling_share
-from bench.report.content.sections import Reference, Row, Section
-from bench.results.record import Record
+from bench.report.content.sections import Reference, Section
 
 
 def caption(section: Section) -> list[str]:
@@ -242,14 +241,12 @@ def _conditions(section: Section) -> str:
     ]
     if versions := once(str((one.get("packages") or {}).get("torch", "")) for one in environments):
         parts.append(f"torch {', '.join(versions)}")
-    if commits := once(map(_code, environments)):
+    commits = ((str(one.get("git_commit") or "")[:12], one.get("git_dirty")) for one in environments)
+    if commits := once(
+        f"{commit} with uncommitted changes" if commit and dirty else commit for commit, dirty in commits
+    ):
         parts.append(f"code {', '.join(commits)}")
     return ", ".join(parts) + "."
-
-
-def _code(environment: dict[str, Any]) -> str:
-    commit = str(environment.get("git_commit") or "")[:12]
-    return f"{commit} with uncommitted changes" if commit and environment.get("git_dirty") else commit
 
 
 def _timing(section: Section) -> list[str]:
@@ -277,12 +274,9 @@ def _failed(section: Section) -> list[str]:
     """What became of the cells that are in no average."""
     lines = []
     for row in section.rows:
-        lines += [_ended(row, record) for record in row.failed]
+        for record in row.failed:
+            what = "Diverged" if record in row.diverged else "Out of memory"
+            why = sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
+            lines.append(f"{what}, and in no average: {row.label}, seed {record.seed}: {why}")
         lines += [f"No record, and in no average: {row.label}, seed {cell.seed}: {cell.status}." for cell in row.absent]
     return lines
-
-
-def _ended(row: Row, record: Record) -> str:
-    what = "Diverged" if record.data["status"] == "diverged" else "Out of memory"
-    why = sentence(record.data["message"] or f"stopped at update {number(record.stopped_at)}")
-    return f"{what}, and in no average: {row.label}, seed {record.seed}: {why}"

@@ -213,13 +213,11 @@ def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]
     for record in records:
         _refuse_mixed_counts(record)
     for dataset in dict.fromkeys(record.dataset for record in records):
-        pools = _pools([record for record in records if record.dataset == dataset])
-        parted = [_rows(pool) for pool in pools]
+        parted = [_rows(pool) for pool in _pools([record for record in records if record.dataset == dataset])]
         for model in sorted({cell.model for cell in absent if cell.dataset == dataset}):
             own = tuple(cell for cell in absent if (cell.dataset, cell.model) == (dataset, model))
             _place(parted, model, own)
-        for number, rows in enumerate(parted, start=1):
-            result.append(Section(dataset, number, len(pools), tuple(rows)))
+        result += [Section(dataset, number, len(parted), tuple(rows)) for number, rows in enumerate(parted, start=1)]
     return result
 
 
@@ -237,12 +235,9 @@ def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> No
 def _refuse_mixed_counts(record: Record) -> None:
     """A Frechet distance of 1,000 images beside precision of 500 would be read as one experiment."""
     for field in _COUNTS:
-        counts: dict[int, str] = {}
-        for metric in record.metrics:
-            if metric["group"] == "samples" and metric.get(field) is not None:
-                counts.setdefault(metric[field], metric["label"])
-        if len(counts) > 1:
-            (first, one), (second, other) = list(counts.items())[:2]
+        stated = [one for one in record.metrics if one["group"] == "samples" and one.get(field) is not None]
+        if differing := [one for one in stated if one[field] != stated[0][field]]:
+            (first, one), (second, other) = ((metric[field], metric["label"]) for metric in (stated[0], differing[0]))
             raise UserError(
                 f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
                 f"table must count the same images; {run_again(record.folder)}"
@@ -284,7 +279,9 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
 def _rows(records: list[Record]) -> list[Row]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
-        groups.setdefault((record.model, _canonical(_settings(record))), []).append(record)
+        schedule = {name: record.data["training"][name] for name in ("planned_updates", "batch_size")}
+        settings = _canonical(schedule | record.data["config"]["model"])
+        groups.setdefault((record.model, settings), []).append(record)
     rows = []
     for (model, settings), members in groups.items():
         seen: dict[int, Record] = {}
@@ -297,12 +294,6 @@ def _rows(records: list[Record]) -> list[Row]:
         siblings = [json.loads(other) for name, other in groups if name == model]
         rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
     return rows
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    training = record.data["training"]
-    schedule = {"planned_updates": training["planned_updates"], "batch_size": training["batch_size"]}
-    return schedule | record.data["config"]["model"]
 
 
 def _label(model: str, settings: dict[str, Any], siblings: list[dict[str, Any]]) -> str:

@@ -34,14 +34,8 @@ def verdict(section: Section) -> Verdict:
     if section.lead is None:
         return Verdict("No run finished: there are no scores.", (_cells(section),))
     ranking = rank(section)
-    points = [
-        _means(section, ranking),
-        *_tested(section, ranking),
-        *_certainty(ranking),
-        *_unequal(section),
-        _cells(section),
-    ]
-    return Verdict(_headline(section, ranking), tuple(points))
+    points = (_means(section, ranking), *_tested(section, ranking), *_unequal(section), _cells(section))
+    return Verdict(_headline(section, ranking), points)
 
 
 def _headline(section: Section, ranking: Ranking) -> str:
@@ -91,7 +85,7 @@ def _against(best: str, p_values: dict[str, float]) -> str:
 
 
 def _tested(section: Section, ranking: Ranking) -> list[str]:
-    """Who won which scores, where no winner can be named, and what was not tested."""
+    """Who won which scores, where no winner can be named, what was not tested, and how sure all this is."""
     names = _names(section)
     lines = [
         f"{label} is better than every other model in {joined(scores)}."
@@ -112,6 +106,12 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
         lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
     for models, scores in _parted({name: joined(own) for name, own in ranking.untrained.items()}, names).items():
         lines.append(f"Not ranked, as {models} untrained does at least as well: {', '.join(scores)}.")
+    if ranking.comparisons:
+        lines.append(
+            f"Certainty: {ranking.test} over {count(ranking.comparisons, 'column')} of means over training seeds. "
+            f"The chance that luck alone makes even one model better than every other is at most {100 * ALPHA:.0f} %, "
+            "if the scores of a model's seeds are normally distributed."
+        )
     return lines
 
 
@@ -121,16 +121,6 @@ def _parted(verdicts: dict[str, str], names: dict[str, str]) -> dict[str, list[s
     for name, verdict in verdicts.items():
         found.setdefault(verdict, []).append(names[name])
     return found
-
-
-def _certainty(ranking: Ranking) -> list[str]:
-    if not ranking.comparisons:
-        return []
-    return [
-        f"Certainty: {ranking.test} over {count(ranking.comparisons, 'column')} of means over training seeds. The "
-        f"chance that luck alone makes even one model better than every other is at most {100 * ALPHA:.0f} %, if "
-        "the scores of a model's seeds are normally distributed."
-    ]
 
 
 def _unequal(section: Section) -> list[str]:

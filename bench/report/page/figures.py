@@ -45,16 +45,16 @@ SAMPLES = "samples"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture with its caption; `alt` stands for it where it cannot be seen."""
+class CaptionedPicture:
+    """A file with a title and a caption of one paragraph; `alt` is read where it cannot be seen."""
 
     path: Path
     title: str
-    text: str
-    alt: str
+    caption: str
+    alt: str = ""
 
 
-def figures(section: Section, plots: Iterable[Path]) -> list[Figure]:
+def figures(section: Section, plots: Iterable[Path]) -> list[CaptionedPicture]:
     """The section's pictures among `plots`, those that show images first. A file of another name is shown too."""
     curves = {
         Path(file_name(curve["name"])).stem: (curve["title"], _CURVE)
@@ -69,7 +69,7 @@ def figures(section: Section, plots: Iterable[Path]) -> list[Figure]:
     found = []
     for path in sorted(own, key=lambda path: (order.get(path.stem, len(order) - 1), path.name)):
         title, text = known.get(path.stem, (words(path), ""))
-        found.append(Figure(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
+        found.append(CaptionedPicture(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
     return found
 
 

@@ -104,17 +104,15 @@ def _section(number: int, section: Section, plots: list[Path], common: list[str]
 
 
 def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]:
-    shown = []
-    for path in chapter.pictures:
-        name = figures.words(path)
-        shown.append((figures.Figure(path, name, "", f"{chapter.title}: {name}"), embed.picture(path)))
+    named = [(path, figures.words(path)) for path in chapter.pictures]
+    shown = [figures.CaptionedPicture(path, name, "", f"{chapter.title}: {name}") for path, name in named]
     return {
         "id": f"part-{number}",
         "title": chapter.title,
         "paragraphs": _paragraphs(chapter.text),
         "table": chapter.table,
         "notes": [note for note in chapter.table.notes if note not in common] if chapter.table else [],
-        "figures": shown,
+        "figures": [(figure, embed.picture(figure.path)) for figure in shown],
     }
 
 

@@ -18,7 +18,8 @@ from bench.report.content.sections import Row, Section
 from bench.report.plots import style
 from bench.results.schema import GROUPS
 
-_LINES = {"floor": ((0, (5, 2)), "#444444"), "ceiling": ((0, (1.2, 1.2)), "#444444")}  # dashes and colour
+_LINES = {"floor": (0, (5, 2)), "ceiling": (0, (1.2, 1.2))}  # dashes of the references
+_INK = "#444444"
 _FLAT = 3.0  # a linear axis on which a ceiling this many times above the models would press them flat
 _FAR = 100.0  # a reference this many times below all models is named at the logarithmic axis' edge, not drawn
 
@@ -65,7 +66,9 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
         axes.set_title(style.literal(head), y=1.0)  # a place of its own spares the search for one
         panel.draw(axes, looks)
     if references:
-        handles = [_handle(one.kind, section.reference_label(one, [m["name"] for m in metrics])) for one in references]
+        labels = [style.literal(section.reference_label(one, names)) for one in references]
+        looks_of = [{"linestyle": _LINES[one.kind], "color": _INK, "linewidth": 1.2} for one in references]
+        handles = [Line2D([], [], label=label, **look) for label, look in zip(labels, looks_of, strict=True)]
         figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=len(handles))
     return style.save(figure, path)
 
@@ -82,11 +85,6 @@ def _title(section: Section, group: str, metrics: list[dict[str, Any]]) -> str:
         return f"{section.title}: {what}, mean and its 95 % t interval over training seeds, a dot per seed"
     of = next((metric["interval_of"] for metric in metrics if metric["interval"]), "")
     return f"{section.title}: {what} of one training seed" + (f", 95 % interval over images ({of})" if of else "")
-
-
-def _handle(kind: str, label: str) -> Line2D:
-    dashes, colour = _LINES[kind]
-    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.2, label=style.literal(label))
 
 
 @dataclass(frozen=True)
@@ -140,13 +138,12 @@ class _BarPanel:
             if bar.mean is not None:
                 self._bar(axes, place, bar, looks, bottom)
         for kind, title, value in self.references:
-            dashes, colour = _LINES[kind]
             if bottom <= value <= top:
-                axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.2, zorder=1)
+                axes.axhline(value, color=_INK, linestyle=_LINES[kind], linewidth=1.2, zorder=1)
             else:  # named where it would be, so that it does not press the models flat
                 above = value > top
                 text = style.literal(f"{title}: {style.tick(value)} {'↑' if above else '↓'}")
-                look = {"fontsize": style.SMALL, "color": colour, "ha": "right", "va": "top" if above else "bottom"}
+                look = {"fontsize": style.SMALL, "color": _INK, "ha": "right", "va": "top" if above else "bottom"}
                 box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
                 axes.text(0.99, 0.99 if above else 0.01, text, transform=axes.transAxes, bbox=box, zorder=6, **look)
         axes.set_xticks(range(len(self.bars)), [style.literal(label) for label in self.labels])
@@ -170,16 +167,8 @@ class _BarPanel:
             whisker = [[max(0.0, bar.mean - low)], [max(0.0, bar.high - bar.mean)]]
             axes.errorbar(place, bar.mean, whisker, color=style.INK, capsize=4, linewidth=1.1)
         spots = 0.16 * (np.arange(len(bar.dots)) - (len(bar.dots) - 1) / 2) / max(1, (len(bar.dots) - 1) / 2)
-        axes.plot(
-            place + spots,
-            bar.dots,
-            linestyle="none",
-            marker=looks.marker(bar.row.label),
-            markersize=4.5,
-            color=colour,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-        )
+        look = {"marker": looks.marker(bar.row.label), "markersize": 4.5, "color": colour, "linestyle": "none"}
+        axes.plot(place + spots, bar.dots, markeredgecolor="white", markeredgewidth=0.6, **look)
 
     def _limits(self) -> tuple[float, float]:
         """The range of the axis, which a whisker may leave: that of few seeds can be far longer than all else."""

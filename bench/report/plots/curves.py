@@ -142,16 +142,9 @@ def _lines(row: Row, name: str, *, untrained: bool = False) -> list[_MeanLine]:
         order = np.argsort(members[0]["x"], kind="stable")
         summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
         halves = [summaries[i].half for i in order]
-        lines.append(
-            _MeanLine(
-                row,
-                [members[0]["x"][i] for i in order],
-                np.array([summaries[i].mean for i in order]),
-                np.array(halves) if None not in halves else None,
-                members[0]["mark"],
-                untrained,
-            )
-        )
+        x, mean = [members[0]["x"][i] for i in order], np.array([summaries[i].mean for i in order])
+        half = np.array(halves) if None not in halves else None
+        lines.append(_MeanLine(row, x, mean, half, members[0]["mark"], untrained))
     return lines
 
 

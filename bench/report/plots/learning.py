@@ -73,13 +73,11 @@ def score_against_seconds(section: Section, path: Path, looks: style.Looks) -> P
     handles = style.legend(section.rows, looks)
     across = style.across(handles)
     figure = Figure(figsize=(8.4, 3.7 + 0.2 * math.ceil(len(handles) / across)), layout="constrained")
-    figure.suptitle(
-        style.literal(f"{section.title}: {lead['label']} ({style.direction(lead)}) against time"),
-        fontsize=style.TITLE,
-    )
+    title = f"{section.title}: {lead['label']} ({style.direction(lead)}) against time"
+    figure.suptitle(style.literal(title), fontsize=style.TITLE)
     left, right = figure.subplots(1, 2, sharey=True)
     _scatter(left, section, lead["name"], lambda record: record.data["training"]["seconds"], looks)
-    _scatter(right, section, lead["name"], _seconds_per_thousand, looks)
+    _scatter(right, section, lead["name"], lambda record: 1000 / (record.samples_per_second or math.inf), looks)
     left.set(xlabel="training seconds", ylabel=style.literal(lead["label"]))
     right.set(xlabel="seconds per 1,000 samples")
     figure.legend(handles=handles, loc="outside lower center", ncols=across)
@@ -99,9 +97,9 @@ def _log(record: Record) -> pd.DataFrame | None:
 
 
 def _heading(row: Row, logs: dict[int, pd.DataFrame]) -> str:
-    stops = [f"seed {record.seed} {outcome(record)}" for record in row.failed]
-    silent = [f"seed {record.seed} has no log" for record in row.records if record.seed not in logs]
-    return row.label + (f" ({', '.join([*stops, *silent])})" if stops or silent else "")
+    notes = [f"seed {record.seed} {outcome(record)}" for record in row.failed]
+    notes += [f"seed {record.seed} has no log" for record in row.records if record.seed not in logs]
+    return row.label + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _curve(
@@ -114,14 +112,8 @@ def _curve(
         if log is None or name not in log.columns:
             continue
         line = log[["update", name]].dropna()
-        axes.plot(
-            line["update"],
-            line[name],
-            color=colour,
-            linestyle=dashes[record.seed],
-            alpha=0.9,
-            marker="." if len(line) == 1 else None,
-        )
+        look = {"linestyle": dashes[record.seed], "marker": "." if len(line) == 1 else None}
+        axes.plot(line["update"], line[name], color=colour, alpha=0.9, **look)
         if not record.finished and len(line):
             ends.append((line["update"].iloc[-1], line[name].iloc[-1]))
         values = line[name].to_numpy(dtype=float)
@@ -161,15 +153,8 @@ def _scatter(
         dots = [(x, y) for record in row.finished if (x := seconds(record)) and (y := score(record, name)) is not None]
         if dots:
             spans += [x for x, _ in dots]
-            axes.plot(
-                *zip(*dots, strict=True),
-                linestyle="none",
-                marker=looks.marker(row.label),
-                markersize=7,
-                color=looks.colour(row.label),
-                alpha=0.85,
-                markeredgecolor="white",
-            )
+            look = {"marker": looks.marker(row.label), "color": looks.colour(row.label), "markeredgecolor": "white"}
+            axes.plot(*zip(*dots, strict=True), linestyle="none", markersize=7, alpha=0.85, **look)
     axes.set_xscale("log")
     if not spans:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=style.FAINT)
@@ -177,8 +162,3 @@ def _scatter(
         return
     axes.set_xlim(min(spans) / 2, max(spans) * 2)  # a factor of four at least: two ticks of 1, 2, 5 always fall inside
     style.logarithmic(axes.xaxis, max(spans) / min(spans))
-
-
-def _seconds_per_thousand(record: Record) -> float | None:
-    speed = record.samples_per_second
-    return 1000 / speed if speed else None

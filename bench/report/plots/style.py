@@ -29,35 +29,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours: a pair returns only after 42 models
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
-_RC = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": LABEL,
-    "axes.titlesize": LABEL,
-    "axes.labelsize": SMALL + 0.5,
-    "axes.edgecolor": FAINT,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "legend.fontsize": SMALL + 0.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "text.color": INK,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.w_pad": 0.1,  # inches
-    "figure.constrained_layout.h_pad": 0.1,
-}
+_SHEET = Path(__file__).parent / "plots.mplstyle"
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """The suite's look, whatever the user's own matplotlib settings."""
-    with matplotlib.style.context(["default", _RC]):
+    with matplotlib.style.context(["default", _SHEET]):
         yield
 
 
@@ -77,17 +55,12 @@ class Looks:
 
 def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
     """A handle per model, with what happened to those that did not all finish."""
-    return [
-        Line2D(
-            [],
-            [],
-            color=looks.colour(row.label),
-            marker=looks.marker(row.label),
-            linestyle=linestyle,
-            label=literal(f"{row.label} ({lost(row)})" if row.failed else row.label),
-        )
-        for row in rows
-    ]
+    handles = []
+    for row in rows:
+        label = literal(f"{row.label} ({lost(row)})" if row.failed else row.label)
+        look = {"color": looks.colour(row.label), "marker": looks.marker(row.label), "linestyle": linestyle}
+        handles.append(Line2D([], [], label=label, **look))
+    return handles
 
 
 def lost(row: Row) -> str:
@@ -138,7 +111,7 @@ def literal(text: str) -> str:
 @cache
 def _drawable() -> frozenset[int]:
     """The code points that the font of the plots has; the font comes with matplotlib."""
-    (family,) = _RC["font.family"]
+    (family,) = ["DejaVu Sans"]
     return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
 
 
