@@ -91,7 +91,7 @@ def test_record_tells_all_that_a_reader_needs(finished):
     assert data["training"]["updates"] == data["training"]["planned_updates"] == 10
     assert [m["name"] for m in data["metrics"]] == [
         *FEATURE_METRICS,
-        *("MSE", "PSNR", "SSIM"),
+        *("MSE", "PSNR", "SSIM", "MSE, inverted", "in-painting MSE"),
         *(name + kind for kind in PATH_KINDS for name in PATH_METRICS),
         *("energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"),
     ]
@@ -127,7 +127,7 @@ def test_curves_of_a_chain(finished):
     (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("ebm", 0)]
     curves = {curve["name"]: curve for curve in record.data["curves"]}
     assert set(curves) == {
-        *("MSE by decodes", "gradient norm by step", "energy by step"),
+        *("MSE by decodes", "MSE by latent dimensions", "gradient norm by step", "energy by step"),
         *("gradient norm over a long run", "energy over a long run"),
         *("displacement by layer", "cosine by layer", "noise share by layer"),
         *("KID by Langevin steps", "FD by Langevin steps"),
@@ -141,8 +141,16 @@ def test_curves_of_a_chain(finished):
     assert (len(norms["x"]), norms["mark"]) == (50, 5)
     assert record.metric("gradient norm")["value"] == pytest.approx(sum(norms["y"][:5]) / 5)
     assert (curves["energy by step"]["x"][0], curves["energy by step"]["x"][-1]) == (0, 50)
+    assert curves["MSE by latent dimensions"]["x"] == [4, 64]
+    first = record.data["untrained"]
+    assert [m["name"] for m in first["metrics"]] == ["MSE", "PSNR", "SSIM", "MSE, inverted", "in-painting MSE"]
+    assert [(c["name"], c["x"]) for c in first["curves"]] == [("MSE by latent dimensions", [4, 64])]
+    assert record.data["latent_dimensions"] == 64
     (encoder,) = [r for r in read_all(finished) if (r.model, r.seed) == ("vae", 0)]
-    assert [(c["name"], c["x"]) for c in encoder.data["curves"]] == [("MSE by decodes", [1])]
+    assert [(c["name"], c["x"]) for c in encoder.data["curves"]] == [
+        ("MSE by decodes", [1]),
+        ("MSE by latent dimensions", [4, 16]),
+    ]
 
 
 def test_finished_cells_are_not_run_again(finished, capsys):
@@ -240,6 +248,8 @@ def test_a_finished_model_scored_again_scores_the_same(finished, tmp_path, capsy
         assert scores["metrics"] == record.metrics
         assert scores["references"] == record.data["references"]
         assert scores["curves"] == record.data["curves"]
+        assert scores["untrained"] == record.data["untrained"]
+        assert scores["latent_dimensions"] == record.data["latent_dimensions"]
         for picture, entry in record.data["images"].items():
             assert (out / f"{picture}.png").read_bytes() == (record.folder / entry["file"]).read_bytes()
         assert "| KID(efficientnet-lite0, 64 px) ↓ |" in capsys.readouterr().out

@@ -19,6 +19,9 @@ class EvaluationConfig:
     real: int = 0  # training images they are held against; 0 for all
     reconstructions: int = 1000  # held-out images, at most
     budget: int = 50  # decodes an image that latent inversion may spend
+    inpaintings: int = 64  # held-out images, at most, that are reconstructed from their left half; 0 for none
+    dimensions: tuple[int, ...] = (4, 8, 16, 32)  # that latents may move in, beside all of theirs; none for no curve
+    dimension_images: int = 32  # held-out images, at most, for each number of dimensions
     restarts: int = 1  # draws of the prior that latent inversion starts from; they share the budget
     paths: int = 64  # interpolation paths of each kind
     points: int = 9  # on a path, ends included
@@ -30,8 +33,12 @@ class EvaluationConfig:
     throughput_repeats: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("reconstructions", "budget", "restarts", "paths", "throughput_batch", "throughput_repeats"):
+        counts = ("reconstructions", "budget", "restarts", "dimension_images", "paths")
+        for name in (*counts, "throughput_batch", "throughput_repeats"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "inpaintings", self.inpaintings >= 0, "0 (none) or more")
+        require(self, "dimensions", all(k >= 1 for k in self.dimensions), "numbers of at least 1")
+        require(self, "dimensions", len(set(self.dimensions)) == len(self.dimensions), "numbers that differ")
         require(self, "samples", self.samples >= ROWS * COLUMNS, f"at least {ROWS * COLUMNS}")
         require(self, "real", self.real == 0 or self.real >= 2, "0 (all) or at least 2")
         require(self, "restarts", self.restarts <= self.budget, f"at most the budget, {self.budget}")

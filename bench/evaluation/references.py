@@ -13,6 +13,7 @@ from bench.contract.images import from_uint8
 from bench.contract.scores import Score
 from bench.data import ImageData
 from bench.errors import UserError
+from bench.evaluation import inpainting
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.diagnostics import noise
 from bench.evaluation.entries import Real, merged
@@ -78,7 +79,7 @@ def _mean_image(data: ImageData, config: EvaluationConfig) -> list[Score]:
     total = sum(part.double().sum(0) for part in data.train.split(4096))
     mean = (total / len(data.train)).div(127.5).sub(1).to(images.dtype)
     how = How(0, "mean image", made_of="the training images' mean")
-    return compare(images, mean.expand_as(images).contiguous(), how)
+    return compare(images, mean.expand_as(images).contiguous(), how) + inpainting.of_mean(images, mean, config, how)
 
 
 def _paths(paths: Tensor, real: Real, made_of: str) -> list[Score]:

@@ -37,6 +37,20 @@ def curves_json(curves: Iterable[Curve]) -> list[dict[str, Any]]:
     return [{k: _plain(v) for k, v in vars(one).items()} | {"title": one.title or one.name} for one in curves]
 
 
+class Measured(Protocol):
+    """Scores and curves of a model with its first weights."""
+
+    scores: Sequence[Score]
+    curves: Sequence[Curve]
+
+
+def untrained_json(untrained: Measured | None) -> dict[str, list[dict[str, Any]]] | None:
+    """The record's `untrained`."""
+    if untrained is None:
+        return None
+    return {"metrics": scores_json(untrained.scores), "curves": curves_json(untrained.curves)}
+
+
 def throughput_json(throughput: Throughput) -> dict[str, Any]:
     """The record's `throughput`."""
     return {k: _plain(v) for k, v in vars(throughput).items()}

@@ -66,6 +66,16 @@ class Record:
         return next((curve for curve in self.data["curves"] if curve["name"] == name), None)
 
     @property
+    def untrained(self) -> list[dict[str, Any]]:
+        """The metrics of the model with its first weights; none in a record that has none."""
+        return (self.data.get("untrained") or {"metrics": []})["metrics"]
+
+    def untrained_curve(self, name: str) -> dict[str, Any] | None:
+        """The curve of that name of the model with its first weights, or None."""
+        curves = (self.data.get("untrained") or {"curves": []})["curves"]
+        return next((curve for curve in curves if curve["name"] == name), None)
+
+    @property
     def samples_per_second(self) -> float | None:
         throughput = self.data["throughput"]
         return None if throughput is None else throughput["samples_per_second"]

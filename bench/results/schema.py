@@ -73,6 +73,7 @@ _METRIC = {
     "better": str,
 }
 _REFERENCE = {"title": str, "metrics": list}
+_UNTRAINED = {"metrics": list, "curves": list}
 _CURVE = {
     **dict.fromkeys(("name", "title", "group", "x_label", "y_label"), str),
     "x": list,
@@ -87,7 +88,7 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
     ("data", ("train", "held_out")),
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
-    "": {"log": str},
+    "": {"log": str, "untrained": dict, "latent_dimensions": int},
     "environment": {"packages": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
@@ -121,6 +122,11 @@ def check(path: Path, record: Any) -> dict[str, Any]:
         _check_metrics(path, reference["metrics"], f"references.{name}.metrics", 1)
     for index, curve in enumerate(record["curves"]):
         _check_curve(path, curve, f"curves[{index}]")
+    if (untrained := record.get("untrained")) is not None:
+        _require(path, untrained, _UNTRAINED, "untrained")
+        _check_metrics(path, untrained["metrics"], "untrained.metrics", 1)
+        for index, curve in enumerate(untrained["curves"]):
+            _check_curve(path, curve, f"untrained.curves[{index}]")
     if record["throughput"] is not None:
         _require(path, record["throughput"], _THROUGHPUT, "throughput")
         _allow(path, record["throughput"], "throughput", "throughput")
@@ -167,14 +173,16 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
         damaged(path, f"field data.notes is {_shown(record['data']['notes'])}, not a list of sentences")
     for part, names in _COUNTS:
         _refuse_negative(path, record[part] if part else record, names, f"{part}." if part else "")
+    if (record.get("latent_dimensions") or 0) < 0:
+        damaged(path, f"field latent_dimensions is {record['latent_dimensions']}, which is below 0")
     seeds = record["evaluation_seeds"]
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         damaged(path, f"field evaluation_seeds is {_shown(seeds)}, not a list of one or more different integers")
     if unknown := next((name for name in record["references"] if name not in REFERENCES), None):
         damaged(path, f"field references.{unknown} is none of {', '.join(REFERENCES)}")
     if record["status"] != "finished":
-        for name in ("metrics", "references", "curves"):
-            if record[name]:
+        for name in ("metrics", "references", "curves", "untrained"):
+            if record.get(name):
                 damaged(path, f"field {name} is not empty although the status is {record['status']}")
 
 

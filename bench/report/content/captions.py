@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
-from bench.report.content.ranking import ALPHA, rank, sampling_share
+from bench.report.content.ranking import ALPHA, Ranking, rank, sampling_share
 from bench.report.content.sections import Reference, Section
 
 
@@ -33,6 +33,7 @@ def protocol(section: Section) -> list[str]:
         *_scores(section),
         *_notes(section),
         *_references(section),
+        *_untrained(section),
         _data(section),
         _conditions(section),
         *_timing(section),
@@ -58,7 +59,7 @@ def _verdict(section: Section) -> list[str]:
     ranking = rank(section)
     reasons = ", ".join(once(ranking.untested.values()))
     if not ranking.comparisons:
-        return [f"Nothing is bold, as no column could be tested: {reasons}."]
+        return [f"Nothing is bold, as no column could be tested: {reasons}.", *_unranked(section, ranking)]
     how = f"{ranking.test} over the {count(ranking.comparisons, 'column')} of this section, alpha = {ALPHA}"
     if ranking.best:
         lines = [f"Bold: best of its column and better than every other model there ({how})."]
@@ -71,6 +72,7 @@ def _verdict(section: Section) -> list[str]:
         lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
     if missing := _labels(section, ranking.untested):
         lines.append(f"Not tested ({reasons}): {missing}.")
+    lines += _unranked(section, ranking)
     for row in (row for row in section.rows if row.label in ranking.withheld.values()):
         won = _labels(section, [name for name, label in ranking.withheld.items() if label == row.label])
         kinds = ["diverged runs"] if row.diverged else []
@@ -84,6 +86,18 @@ def _verdict(section: Section) -> list[str]:
             f"Budgets differ between the models: bold holds at the budgets stated, not at equal ones ({unequal})."
         )
     return lines
+
+
+def _unranked(section: Section, ranking: Ranking) -> list[str]:
+    """The columns that say nothing of training, since a model does as well without any."""
+    having: dict[str, list[str]] = {}
+    for name, labels in ranking.untrained.items():
+        having.setdefault(" and ".join(labels), []).append(name)
+    return [
+        f"Neither ranked nor tested, as {models} untrained does at least as well as the best trained model: "
+        f"{_labels(section, names)}."
+        for models, names in having.items()
+    ]
 
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
@@ -127,6 +141,15 @@ def _references(section: Section) -> list[str]:
     if differing := [one.title for one in references if _disagree(section, one)]:
         lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
     return lines
+
+
+def _untrained(section: Section) -> list[str]:
+    if not any(record.untrained for record in section.records):
+        return []
+    return [
+        "Rows called untrained: the same models with their first weights, scored in the same way on the first "
+        "evaluation seed, by which no test goes. They say what a model's machinery does alone."
+    ]
 
 
 def _counts(reference: Reference) -> str:

@@ -26,6 +26,7 @@ class Ranking:
     order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
     decisive: dict[str, float]  # metric name -> the corrected p-value that its winner is named by
     effects: dict[str, dict[str, statistics.Effect]]  # metric name -> label of a row -> mean of the leader less its own
+    untrained: dict[str, list[str]]  # metric name -> rows that untrained are as good as the best: it is not ranked
 
     def shut(self, section: Section) -> bool:
         """Whether the declared lead score was tested and has no winner, so that no other column can have one."""
@@ -40,12 +41,15 @@ def rank(section: Section) -> Ranking:
     A lead score that was declared before anything was scored is tested first, and all others only where it has a
     winner: `statistics.winners`.
     """
-    columns = {}
+    columns, untrained = {}, {}
     for metric in section.tabulated:
         values = {row.label: _values(row, metric["name"]) for row in section.rows}
         values = {label: found for label, found in values.items() if found}
         if values and metric["better"] != "none":
-            columns[metric["name"]] = (metric["better"], values)
+            if as_good := _as_good_untrained(section, metric["name"], metric["better"], values):
+                untrained[metric["name"]] = as_good
+            else:
+                columns[metric["name"]] = (metric["better"], values)
     lead = section.lead["name"] if section.lead and section.lead_declared else None
     verdict = statistics.winners(columns, alpha=ALPHA, lead=lead)
     whole = {row.label for row in section.rows if not row.failed}
@@ -60,7 +64,16 @@ def rank(section: Section) -> Ranking:
         order={name: _ordered(values, better) for name, (better, values) in columns.items()},
         decisive=verdict.decisive,
         effects=verdict.effects,
+        untrained=untrained,
     )
+
+
+def _as_good_untrained(section: Section, name: str, better: str, values: dict[str, list[float]]) -> list[str]:
+    """The rows whose models score at least as well with their first weights as the best trained one: by the means."""
+    sign = 1 if better == "lower" else -1
+    best = min(sign * float(np.mean(own)) for own in values.values())
+    means = {row.label: own.mean for row in section.rows if (own := row.untrained(name))}
+    return [label for label, mean in means.items() if sign * mean <= best]
 
 
 def _ordered(values: dict[str, list[float]], better: str) -> list[str]:

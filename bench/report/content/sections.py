@@ -82,8 +82,8 @@ class Row:
         return tally(self.records, self.absent)
 
     def fact(self, field: str) -> Any:
-        """A field that is the same in all records of one configuration; None where there is no record."""
-        return self.records[0].data[field] if self.records else None
+        """A field that is the same in all records of one configuration; None where no record has it."""
+        return self.records[0].data.get(field) if self.records else None
 
     def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
         """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
@@ -95,8 +95,11 @@ class Row:
 
     def score(self, name: str) -> Summary | None:
         """A metric over the finished seeds that have it; of a single one with its own interval."""
-        entries = self.entries(name)
-        return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
+        return summary_of(self.entries(name))
+
+    def untrained(self, name: str) -> Summary | None:
+        """The same of the model with its first weights, over the finished seeds that have the metric of it."""
+        return summary_of([one for record in self.finished for one in record.untrained if one["name"] == name])
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,11 @@ def score(record: Record, name: str) -> float | None:
     """The value of a metric, None where the record lacks it."""
     metric = record.metric(name)
     return None if metric is None else float(metric["value"])
+
+
+def summary_of(entries: Sequence[dict[str, Any]]) -> Summary | None:
+    """A metric as several records state it; of a single one with its own interval."""
+    return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
 
 
 def summarize(values: Iterable[float]) -> Summary | None:

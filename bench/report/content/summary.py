@@ -104,6 +104,8 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
         )
     for reason, scores in _parted(ranking.untested, names).items():
         lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
+    for models, scores in _parted({name: joined(own) for name, own in ranking.untrained.items()}, names).items():
+        lines.append(f"Not ranked, as {models} untrained does at least as well: {', '.join(scores)}.")
     if ranking.comparisons:
         lines.append(
             f"Certainty: {ranking.test} over {count(ranking.comparisons, 'column')} of means over training seeds. "
@@ -125,6 +127,7 @@ def _unequal(section: Section) -> list[str]:
     """Where the models are not matched: a better score may be a bigger budget."""
     rows = [row for row in section.rows if row.records]
     facts: list[tuple[str, Callable[[Row], str]]] = [
+        ("dimensions of the latent", lambda row: number(row.fact("latent_dimensions"))),
         ("parameters that a sample needs", lambda row: number(row.fact("parameters"))),
         ("parameters trained", lambda row: number(row.fact("parameters_trained"))),
         ("planned updates", lambda row: number(row.fact("training")["planned_updates"])),

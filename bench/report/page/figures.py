@@ -40,7 +40,10 @@ _KNOWN = {
     "learning_curves": ("Learning curves", "Each logged scalar against the update, a line style per training seed."),
     "score_against_seconds": ("Score against time", "The lead score against seconds of training and of sampling."),
 }
-_CURVE = "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use."
+_CURVE = (
+    "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use; "
+    "broken, the same model untrained."
+)
 SAMPLES = "samples"
 
 

@@ -32,13 +32,14 @@ class _MeanLine:
     mean: np.ndarray
     half: np.ndarray | None
     mark: float | None
+    untrained: bool = False  # of the model with its first weights
 
 
 def curves(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
     """A figure `curve_<name>.png` for each curve that a record of the section holds."""
     drawn = []
     for name, curve in _every(section).items():
-        lines = [line for row in section.rows for line in _lines(row, name)]
+        lines = [line for row in section.rows for line in [*_lines(row, name), *_lines(row, name, untrained=True)]]
         path, title = folder / file_name(name), f"{section.title}: {curve['title']}"
         drawn += _draw_panels(section, [("", curve, lines)], path, looks, title, width=6.6, high=4.1)
     return drawn
@@ -87,6 +88,8 @@ def _draw_panels(
     handles = style.legend([row for row in section.rows if row.label in shown], looks, linestyle="-")
     if any(line.mark is not None for _, _, lines in found for line in lines):
         handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
+    if any(line.untrained for _, _, lines in found for line in lines):
+        handles.append(Line2D([], [], color=style.FAINT, linestyle="--", label="the same model, untrained"))
     # Placed by hand in inches: a record has several curves, and matplotlib's own layout takes a second look at each.
     pitch = width / len(found)
     across = style.across(handles, round(14 * width))
@@ -127,9 +130,10 @@ def _before_mark(line: _MeanLine) -> _MeanLine | None:
     return replace(line, x=line.x[:n], mean=line.mean[:n], half=half, mark=None) if n else None
 
 
-def _lines(row: Row, name: str) -> list[_MeanLine]:
+def _lines(row: Row, name: str, *, untrained: bool = False) -> list[_MeanLine]:
     """One line of the mean where all seeds have the same x, else a line per seed; none without the curve."""
-    own = [curve for record in row.finished if (curve := record.curve(name))]
+    found = [record.untrained_curve(name) if untrained else record.curve(name) for record in row.finished]
+    own = [curve for curve in found if curve]
     parted = [[curve] for curve in own]
     if own and all(curve["x"] == own[0]["x"] for curve in own):
         parted = [own]
@@ -139,14 +143,16 @@ def _lines(row: Row, name: str) -> list[_MeanLine]:
         summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
         halves = [summaries[i].half for i in order]
         x, mean = [members[0]["x"][i] for i in order], np.array([summaries[i].mean for i in order])
-        lines.append(_MeanLine(row, x, mean, np.array(halves) if None not in halves else None, members[0]["mark"]))
+        half = np.array(halves) if None not in halves else None
+        lines.append(_MeanLine(row, x, mean, half, members[0]["mark"], untrained))
     return lines
 
 
 def _draw(axes: Axes, line: _MeanLine, looks: style.Looks) -> None:
     colour = looks.colour(line.row.label)
     marker = looks.marker(line.row.label) if len(line.x) < _MANY else None
-    axes.plot(line.x, line.mean, color=colour, marker=marker, markersize=4.5, markeredgecolor="white", zorder=3)
+    drawn = {"linestyle": "--" if line.untrained else "-", "marker": marker, "markersize": 4.5}
+    axes.plot(line.x, line.mean, color=colour, markeredgecolor="white", zorder=3, **drawn)
     if line.half is None:
         return
     if len(line.x) == 1:

@@ -20,10 +20,12 @@ _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone
 
 
 def rows(section: Section) -> Table:
-    """A row per model and reference: every score with its interval, its verdict and its protocol."""
+    """A row per model, reference and untrained model: every score with its interval, its verdict and its protocol."""
     ranking = rank(section)
     models = [Cell(fields=_model(section, row, ranking)) for row in section.rows]
-    return Table(section.title, [Column("", models, [Cell(fields=_reference(section, r)) for r in section.references])])
+    below = [Cell(fields=_reference(section, reference)) for reference in section.references]
+    below += [Cell(fields=line) for row in section.rows if (line := _untrained(section, row))]
+    return Table(section.title, [Column("", models, below)])
 
 
 def cells(section: Section, root: Path) -> Table:
@@ -49,6 +51,7 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         "seeds diverged": len(row.diverged),
         "seeds out of memory": len(row.failed) - len(row.diverged),
         "seeds without a record": len(row.absent),
+        "latent dimensions": row.fact("latent_dimensions"),
         "parameters": row.fact("parameters"),
         "parameters trained": row.fact("parameters_trained"),
         "planned updates": (row.fact("training") or {}).get("planned_updates"),
@@ -76,6 +79,19 @@ def _reference(section: Section, reference: Reference) -> dict[str, Any]:
     for metric in section.metrics:
         if own := reference.metrics.get(metric["name"]):
             line |= _statistics(metric["label"], Summary.of(own)) | _facts(metric["label"], own)
+    return line
+
+
+def _untrained(section: Section, row: Row) -> dict[str, Any]:
+    """What the row's model scores with its first weights; empty where no record has it."""
+    found = {one["label"]: own for one in section.metrics if (own := row.untrained(one["name"]))}
+    if not found:
+        return {}
+    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
+    line |= {"kind": "untrained", "model": f"{row.label}, untrained"}
+    line |= {"latent dimensions": row.fact("latent_dimensions")}
+    for label, summary in found.items():
+        line |= _statistics(label, summary)
     return line
 
 

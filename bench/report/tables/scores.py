@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.report.content.numerals import NONE, bracketed, budget_text, number, plus_minus, score_text
+from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
 from bench.report.content.ranking import Share, rank, sampling_share
 from bench.report.content.sections import Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
@@ -31,7 +31,7 @@ def tables(section: Section) -> list[Table]:
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
         _scores(section, "Samples: fidelity, variety and copying", variety, *_shortened(variety)),
-        _scores(section, "Reconstruction", reconstruction),
+        _scores(section, "Reconstruction", reconstruction, dimensions=True),
     ]
     kinds: dict[str, Metrics] = {}
     for metric in groups.get("interpolation", []):
@@ -51,12 +51,25 @@ def _scores(
     headers: dict[str, str] | None = None,
     features: str = "",
     status: Sequence[Cell] = (),
+    dimensions: bool = False,  # show the latents'
 ) -> Table:
-    """Scores with their budgets; a reference row where the reference has one of the scores."""
+    """Scores with their budgets; a row below for each reference and each untrained model that has one of them."""
     names = [metric["name"] for metric in metrics]
     references = [one for one in section.references if any(name in one.metrics for name in names)]
     best = rank(section).best
-    columns = [_models(section, [Cell(section.reference_label(one, names)) for one in references])]
+    untrained = [row for row in section.rows if any(row.untrained(name) for name in names)]
+    below = [section.reference_label(one, names) for one in references] + [
+        f"{row.label}, untrained" for row in untrained
+    ]
+    columns = [_models(section, [Cell(label) for label in below])]
+    if dimensions and any(row.fact("latent_dimensions") for row in section.rows):
+        columns.append(
+            Column(
+                "latent dimensions",
+                [_whole(row.fact("latent_dimensions")) for row in section.rows],
+                [*(Cell(NONE) for _ in references), *(_whole(row.fact("latent_dimensions")) for row in untrained)],
+            )
+        )
     for metric, budgets in zip(metrics, _budgets(section, names), strict=True):
         name = metric["name"]
         cells = [
@@ -65,13 +78,18 @@ def _scores(
         ]
         found = [reference.metrics.get(name) for reference in references]
         own = [Cell(bracketed(one["value"], one["interval"]), one["value"]) if one else Cell(NONE) for one in found]
+        own += [Cell(estimate(row.untrained(name)), _mean(row.untrained(name))) for row in untrained]
         header = headers[name] if headers else metric["label"]
         columns.append(Column(header + ARROWS[metric["better"]], cells, own))
         if budgets:
-            columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in references]))
+            columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in below]))
     if status:
-        columns.append(Column("status", list(status), [Cell() for _ in references]))
+        columns.append(Column("status", list(status), [Cell() for _ in below]))
     return Table(title + features, columns)
+
+
+def _whole(value: int | None) -> Cell:
+    return Cell(number(value), value)
 
 
 def _budgets(section: Section, names: list[str]) -> list[list[str]]:
@@ -130,8 +148,7 @@ def _cost(section: Section) -> Table:
         return Cell(number(int(summary.mean) if summary else None), _mean(summary))
 
     def evaluations(row: Row) -> Cell:
-        value = row.fact("network_evaluations_per_sample")
-        return Cell(number(value), value)
+        return _whole(row.fact("network_evaluations_per_sample"))
 
     columns = [
         column("parameters (trained)", parameters),
