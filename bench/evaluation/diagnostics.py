@@ -17,6 +17,7 @@ from bench.contract.scores import Diagnostics, Score, description
 from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.data import DataConfig
 from bench.errors import UserError
+from bench.evaluation.corruptions import noise
 from bench.metrics.auroc import auroc
 
 NOISE = "noise"
@@ -54,12 +55,6 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name != NOISE:
             datasets.label(name)
-
-
-def noise(n: int, image_shape: tuple[int, int, int]) -> Tensor:
-    """Uniform noise, uint8 (n, C, H, W); the same images for all models."""
-    generator = seeded("uniform noise", *image_shape)
-    return torch.randint(256, (n, *image_shape), generator=generator, dtype=torch.uint8)
 
 
 def fitted(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:

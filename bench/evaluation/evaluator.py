@@ -14,7 +14,7 @@ from bench.contract.model import GenerativeModel
 from bench.contract.scores import Curve, Score, Throughput
 from bench.data import ImageData
 from bench.errors import UserError
-from bench.evaluation import diagnostics, interpolation, pictures, reconstruction, samples
+from bench.evaluation import counts, diagnostics, interpolation, pictures, reconstruction, samples
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
@@ -115,7 +115,13 @@ class Evaluator:
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
         sets = ImageSets(real.train, made.features, real.held_out)
-        per_seed = [samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]) for seed in seeds]
+        per_seed = [
+            [
+                *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
+                *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0]),
+            ]
+            for seed in seeds
+        ]
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
@@ -134,6 +140,7 @@ class Evaluator:
         made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
         sets = ImageSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, config, seed, intervals=first)
+        scores += self._at_equal_counts(made.features, seed, intervals=first)
         back = reconstruction.reconstruct(model, held_out, config, seed)
         scores += back.scores(reconstruction.settings(model, config), seed=seed, intervals=first)
         paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
@@ -150,6 +157,18 @@ class Evaluator:
             **strips,
         }
         return scores, sets, [back.curve(), *inner.curves], shown
+
+    def _at_equal_counts(self, features: Features, seed: int, *, intervals: bool) -> list[Score]:
+        """Scores of samples once more, at the counts of the references; none where those have the samples' counts."""
+        own, these = counts.of_models(self.data, self.config), counts.of_references(self.data, self.config)
+        if own == these or len(features) < these.generated:
+            return []
+        sets = ImageSets(self.real.train.first(these.real), features.first(these.generated))
+        try:
+            found = samples.score(sets, self.real, self.config, seed, intervals=intervals, again=True)
+        except UserError:  # too few images: the references say so
+            return []
+        return [counts.at_equal_counts(one) for one in found]
 
     def _features(self, images: torch.Tensor, what: str) -> Features:
         title = self._title(f"{what} images")

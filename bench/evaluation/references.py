@@ -1,4 +1,4 @@
-"""What the same scores say of images that no model made: held-out real ones (floor) and uniform noise (ceiling)."""
+"""What the same scores say of images that no model made: real ones (floor), corrupted real ones, noise (ceiling)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench import metrics
 from bench.contract.images import from_uint8
 from bench.contract.scores import Score
 from bench.data import ImageData
 from bench.errors import UserError
+from bench.evaluation import counts
 from bench.evaluation.config import EvaluationConfig
-from bench.evaluation.diagnostics import noise
+from bench.evaluation.corruptions import NOISE, blur_deviation, blurred, noise, noised
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.interpolation import ENDS, PATHS, measure, renamed, suffix
 from bench.evaluation.reconstruction import How, compare
 from bench.evaluation.samples import score
+from bench.features import Features
 from bench.features.cache import cached
 from bench.metrics import ImageSets
 
-FLOOR, CEILING = "real, held out", "uniform noise"
+FLOOR, RESPLIT, CEILING = "real, held out", "real, re-split", "uniform noise"
+EXPECTED = "equal distributions, expected"
 
 
 @dataclass(frozen=True)
@@ -43,33 +47,73 @@ def references(
     samples_only: bool = False,  # leave reconstruction and interpolation out
 ) -> dict[str, Reference]:
     """The record's `references`: functions of the data set and the settings, of no model and no seed."""
-    held_out = from_uint8(data.held_out)
-    floor = torch.cat([data.held_out, data.spare])[: config.samples]
-    images = {"floor": (FLOOR, floor), "ceiling": (CEILING, noise(config.samples, data.image_shape))}
-    others: dict[str, list[Score]] = {"floor": [], "ceiling": []}
+    own, these = counts.of_models(data, config), counts.of_references(data, config)
+    unseen = len(data.held_out) + len(data.spare)
+    images = torch.cat([data.held_out, data.spare, data.train[these.real :]])[: these.generated]
+    made = {
+        "floor": (FLOOR if these.generated <= unseen else RESPLIT, images),
+        "blurred": (f"real, blurred (sd {blur_deviation(data.image_shape):g} px)", blurred(images)),
+        "noised": (f"real, with noise (sd {NOISE} grey levels)", noised(images)),
+        "ceiling": (CEILING, noise(config.samples, data.image_shape)),
+    }
+    others: dict[str, list[Score]] = {kind: [] for kind in made}
     if not samples_only:
-        others["floor"] = _paths(_blends(held_out, config), real, "real, pixels blended")
+        others["floor"] = _paths(_blends(from_uint8(data.held_out), config), real, "real, pixels blended")
         noises = _paths(_noise_paths(data, config), real, "independent noise")
         others["ceiling"] = [*_mean_image(data, config), *noises]
     result = {}
-    for kind, (title, made) in images.items():
-        features = cached(real.extractor, made, what=kind, folder=cache, progress=progress)
+    for kind, (title, pixels) in made.items():
+        features = cached(real.extractor, pixels, what=kind, folder=cache, progress=progress)
         try:
-            sets = ImageSets(real.train, features, real.held_out, generated_is_held_out=kind == "floor")
-            scores = score(sets, real, config, 0, intervals=True)
+            scores = _scores(kind == "ceiling", features, real, config, own, these)
         except UserError as error:
             print(f"{data.name}: no scores of {title!r} images: {error}", file=sys.stderr)
             scores = []
-        short = f"only {len(made):,} real images that are not for training"
-        more = short if kind == "floor" and len(made) < config.samples else ""
-        result[kind] = Reference(title, merged([[*(_following(one, more) for one in scores), *others[kind]]]))
-    return result
+        if title == RESPLIT:
+            more = f"{len(pixels):,} real images against {these.real:,} others, as only {unseen:,} are not for training"
+            scores = [counts.following(one, more) for one in scores]
+        result[kind] = Reference(title, merged([[*scores, *others[kind]]]))
+    result["expected"] = Reference(EXPECTED, merged([_expected(result["ceiling"].scores, config)]))
+    return {kind: result[kind] for kind in ("floor", "expected", "blurred", "noised", "ceiling")}
 
 
-def _following(one: Score, more: str) -> Score:
-    """The score without its lead, which is said of the models."""
-    parts = [part for part in one.note.split("; ") if part and not part.startswith("leads")]
-    return replace(one, lead=False, note="; ".join([*parts, *([more] if more else [])]))
+def _scores(
+    ceiling: bool,
+    features: Features,
+    real: Real,
+    config: EvaluationConfig,
+    own: counts.Counts,  # of the models
+    these: counts.Counts,  # of the references
+) -> list[Score]:
+    """All scores at the models' counts where there are as many images; else those that the counts move are named so."""
+
+    def scored(n: counts.Counts, *, again: bool) -> list[Score]:
+        train, made = real.train.first(n.real), features.first(n.generated)
+        sets = ImageSets(train, made, None if again else real.held_out, generated_is_held_out=not ceiling)
+        return [counts.following(one) for one in score(sets, real, config, 0, intervals=True, again=again)]
+
+    if own == these:
+        return scored(own, again=False)
+    if ceiling:
+        return [*scored(own, again=False), *map(counts.at_equal_counts, scored(these, again=True))]
+    wanted = metrics.chosen(config.metrics)
+    unmoved = wanted.keys() - counts.counted(wanted)
+    found = scored(these, again=False)
+    moved = [counts.at_equal_counts(one) for one in found if one.name not in unmoved]
+    return [*(one for one in found if one.name in unmoved), *moved]
+
+
+def _expected(scores: list[Score], config: EvaluationConfig) -> list[Score]:
+    """Those of `scores` whose expectation for equal distributions is known, at the same counts, with that value."""
+    wanted = metrics.chosen(config.metrics)
+    found = []
+    for one in scores:
+        metric = wanted.get(one.name.removesuffix(counts.ENDING))
+        if one.group == "samples" and metric is not None and metric.of_equal is not None:
+            value = metric.of_equal(one.n_real or 0, one.n_generated or 0)  # every score of samples has both
+            bare = {"per_seed": (), "spread": None, "spread_of": "", "interval": None, "interval_of": "", "note": ""}
+            found.append(replace(one, value=value, **bare))
+    return found
 
 
 def _mean_image(data: ImageData, config: EvaluationConfig) -> list[Score]:

@@ -15,6 +15,7 @@ from bench.contract.scores import Curve, Score
 from bench.contract.seeds import in_blocks
 from bench.errors import NotFiniteError, UserError
 from bench.evaluation.config import EvaluationConfig
+from bench.evaluation.counts import counted
 from bench.evaluation.entries import Real, check_images
 from bench.features import Features, extract
 from bench.metrics import ImageSets, Metric
@@ -62,9 +63,17 @@ def check_metrics(config: EvaluationConfig) -> None:
         raise UserError(f"evaluation.lead={config.lead!r} decides nothing here: choose one of {', '.join(ranked)}")
 
 
-def score(sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool) -> list[Score]:
-    """Every metric that is wanted for the generated images, in the order of the tables."""
+def score(
+    sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool, again: bool = False
+) -> list[Score]:
+    """Every metric that is wanted for the generated images, in the order of the tables.
+
+    `again`: those alone that other counts of images move, without what compares with held-out images.
+    """
     wanted = metrics.chosen(config.metrics)
+    wanted = counted(wanted) if again else wanted
+    if not wanted:
+        return []
     return metrics.score(sets, real.extractor, seed=seed, intervals=intervals, metrics=wanted, lead=config.lead)
 
 
