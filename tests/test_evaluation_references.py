@@ -1,4 +1,4 @@
-"""What no model made: real images at the models' counts or all at fewer, corrupted ones, what equal sets would score."""
+"""What no model made: real images at the models' counts or at fewer, corrupted ones, what equal sets would score."""
 
 from __future__ import annotations
 

@@ -123,5 +123,5 @@ def test_spoilt_images_bar_a_column_by_their_score_at_equal_counts():
 def test_a_table_of_equal_counts_must_have_them():
     records = with_equal_counts()
     records[0]["metrics"][-1]["n_real"] = 700
-    with pytest.raises(UserError, match="n_real is 797 for .* and 700 for"):
+    with pytest.raises(UserError, match=r"n_real is 797 for .* and 700 for"):
         section_of(*records)

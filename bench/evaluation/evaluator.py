@@ -58,7 +58,7 @@ class Evaluator:
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
         diagnostics.check_names(config.ood)
-        samples.check_metrics(config)
+        samples.check_metrics(config, natural=data.natural)
         n = min(config.samples, config.real or len(data.train), len(data.train))
         if n <= extractor.width and n < FEWEST:
             raise UserError(
@@ -70,7 +70,8 @@ class Evaluator:
     def real(self) -> Real:
         """Features of the first `config.real` training images, which a seed has put in random order, and held-out."""
         train = self.data.train[: self.config.real or None]
-        return Real(self.extractor, self._features(train, "train"), self._features(self.data.held_out, "held out"))
+        features = self._features(train, "train"), self._features(self.data.held_out, "held out")
+        return Real(self.extractor, *features, natural=self.data.natural)
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -80,14 +81,9 @@ class Evaluator:
 
     @cached_property
     def ood_sets(self) -> dict[str, torch.Tensor]:
-        """Images of the other data sets that held-out ones are told from."""
+        """Images that held-out ones are told from."""
         return diagnostics.ood_sets(
-            self.config.ood,
-            self.data_root,
-            self.data.image_shape,
-            len(self.data.held_out),
-            own=self.data.name,
-            progress=self.progress,
+            self.config.ood, self.data_root, self.data.held_out, own=self.data.name, progress=self.progress
         )
 
     @torch.no_grad()
@@ -143,7 +139,8 @@ class Evaluator:
         scores += self._at_equal_counts(made.features, seed, intervals=first)
         back = reconstruction.reconstruct(model, held_out, config, seed)
         scores += back.scores(reconstruction.settings(model, config), seed=seed, intervals=first)
-        paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
+        images = from_uint8(self.data.held_out)
+        paths, strips = interpolation.interpolate(model, images, real, config, seed, intervals=first)
         inner = diagnostics.diagnose(
             model, self.data.held_out, self.ood_sets, config.samples, seed, train=self.data.train, far=first
         )
