@@ -29,7 +29,6 @@ FEATURE_METRICS = [
     "FD",
     "KID",
     "MMD",
-    "IS",
     "precision",
     "recall",
     "density",
@@ -40,6 +39,11 @@ FEATURE_METRICS = [
 ]  # no FD infinity of so few
 PATH_METRICS = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
 PATH_KINDS = ["", ", paper path", ", real ends", ", paper path, real ends"]
+MIDPOINT_METRICS = {
+    "": ["midpoint KID", "ends KID", "midpoint distance", "perceptual path length"],
+    ", real ends": ["midpoint KID", "ends KID", "midpoint distance", "ends MSE"],
+}
+OOD = ["noise", "blends", "blurred", "constants"]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -92,8 +96,9 @@ def test_record_tells_all_that_a_reader_needs(finished):
     assert [m["name"] for m in data["metrics"]] == [
         *FEATURE_METRICS,
         *("MSE", "PSNR", "SSIM", "MSE, inverted", "in-painting MSE"),
-        *(name + kind for kind in PATH_KINDS for name in PATH_METRICS),
-        *("energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"),
+        *(name + kind for kind in PATH_KINDS for name in [*PATH_METRICS, *MIDPOINT_METRICS.get(kind, [])]),
+        *("energy gap", "gradient norm", "moment mismatch"),
+        *(f"OOD AUROC ({name})" for name in OOD),
     ]
     scored = {m["name"]: m for m in data["metrics"]}
     assert scored["KID"]["lead"]
@@ -112,7 +117,16 @@ def test_floor_and_ceiling_bound_the_scores(finished):
     first, *others = (r.data["references"] for r in read_all(finished))
     assert all(other == first for other in others)
     floor, ceiling = ({m["name"]: m for m in first[kind]["metrics"]} for kind in ("floor", "ceiling"))
+    assert list(first) == ["floor", "expected", "blurred", "noised", "ceiling"]
     assert (first["floor"]["title"], first["ceiling"]["title"]) == ("real, held out", "uniform noise")
+    assert (first["blurred"]["title"], first["noised"]["title"]) == (
+        "real, blurred (sd 0.5 px)",
+        "real, with noise (sd 64 grey levels)",
+    )
+    for spoilt in ("blurred", "noised"):
+        scored = {m["name"]: m for m in first[spoilt]["metrics"]}
+        assert floor["KID"]["value"] < scored["KID"]["value"] < ceiling["KID"]["value"]
+        assert scored.keys() == {name for name, m in floor.items() if m["group"] == "samples"}
     assert {m["n_generated"] for m in floor.values() if m["group"] == "samples"} == {64}  # 16 held out, 48 spare
     assert floor["FD"]["value"] < 0.5 * ceiling["FD"]["value"]
     assert floor["KID"]["value"] < 0.1 * ceiling["KID"]["value"]
@@ -120,6 +134,7 @@ def test_floor_and_ceiling_bound_the_scores(finished):
     assert ceiling["length ratio"]["value"] == pytest.approx(4, rel=0.1)  # four steps, each as long as the ends are far
     assert "MSE" not in floor
     assert ceiling["MSE"]["method"] == "mean image"
+    assert ceiling["perceptual path length"]["value"] == pytest.approx(1 / 0.03**2, rel=0.3)
     assert not any(m["lead"] for m in (*floor.values(), *ceiling.values()))
 
 

@@ -65,14 +65,6 @@ def test_references_of_noise_among_noise():
     assert ceiling["MSE"].value == pytest.approx((x - mean).square().mean().item(), rel=1e-5)
 
 
-def test_a_short_floor_says_so():
-    found = evaluator(data(held_out=20, spare=10), samples=64).references
-    floor = by_name(found["floor"].scores)
-    assert floor["FD"].n_generated == 30
-    assert "only 30 real images" in floor["FD"].note
-    assert not any(one.lead or "leads" in one.note for one in floor.values())
-
-
 def test_nearest_pairs_are_the_nearest_first():
     train, made = bytes_of(40, 0), bytes_of(30, 1)
     made[7] = train[11]

@@ -72,6 +72,7 @@ class ImageData:
     content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, then of held_out
     notes: tuple[str, ...]  # what was converted or fell short, one sentence each
     spare: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # in neither part
+    natural: bool = True  # as of its `Source`
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -130,6 +131,7 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
         content_hash=content_hash(*parts.values()),
         notes=notes,
         spare=images[held_out + train :],
+        natural=source.natural,
     )
 
 

@@ -25,9 +25,10 @@ class EvaluationConfig:
     restarts: int = 1  # draws of the prior that latent inversion starts from; they share the budget
     paths: int = 64  # interpolation paths of each kind
     points: int = 9  # on a path, ends included
+    midpoints: int = 256  # pairs of each kind whose middle alone is made, to be held against real images
     sweep: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)  # chain lengths that are scored, times the model's own
     sweep_samples: int = 500  # generated images for each of them; 0 for no sweep
-    ood: tuple[str, ...] = ("noise",)  # data sets that held-out images are told from; noise is uniform
+    ood: tuple[str, ...] = ("noise", "blends", "blurred", "constants")  # these, or data sets: told from held-out images
     frames: int = 8  # of a chain's picture
     throughput_batch: int = 64
     throughput_repeats: int = 5
@@ -43,6 +44,7 @@ class EvaluationConfig:
         require(self, "real", self.real == 0 or self.real >= 2, "0 (all) or at least 2")
         require(self, "restarts", self.restarts <= self.budget, f"at most the budget, {self.budget}")
         require(self, "points", self.points >= 3, "at least 3")
+        require(self, "midpoints", self.midpoints >= 2, "at least 2")
         require(self, "frames", self.frames >= 2, "at least 2")
         require(self, "sweep", all(factor > 0 for factor in self.sweep), "factors above 0")
         require(self, "sweep", len(set(self.sweep)) == len(self.sweep), "factors that differ")

@@ -15,7 +15,16 @@ from bench.contract.model import GenerativeModel
 from bench.contract.scores import Curve, Score, Throughput
 from bench.data import ImageData
 from bench.errors import NotFiniteError, UserError
-from bench.evaluation import diagnostics, dimensions, inpainting, interpolation, pictures, reconstruction, samples
+from bench.evaluation import (
+    counts,
+    diagnostics,
+    dimensions,
+    inpainting,
+    interpolation,
+    pictures,
+    reconstruction,
+    samples,
+)
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
@@ -68,7 +77,7 @@ class Evaluator:
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
         diagnostics.check_names(config.ood)
-        samples.check_metrics(config)
+        samples.check_metrics(config, natural=data.natural)
         n = min(config.samples, config.real or len(data.train), len(data.train))
         if n <= extractor.width and n < FEWEST:
             raise UserError(
@@ -80,7 +89,8 @@ class Evaluator:
     def real(self) -> Real:
         """Features of the first `config.real` training images, which a seed has put in random order, and held-out."""
         train = self.data.train[: self.config.real or None]
-        return Real(self.extractor, self._features(train, "train"), self._features(self.data.held_out, "held out"))
+        features = self._features(train, "train"), self._features(self.data.held_out, "held out")
+        return Real(self.extractor, *features, natural=self.data.natural)
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -90,14 +100,9 @@ class Evaluator:
 
     @cached_property
     def ood_sets(self) -> dict[str, torch.Tensor]:
-        """Images of the other data sets that held-out ones are told from."""
+        """Images that held-out ones are told from."""
         return diagnostics.ood_sets(
-            self.config.ood,
-            self.data_root,
-            self.data.image_shape,
-            len(self.data.held_out),
-            own=self.data.name,
-            progress=self.progress,
+            self.config.ood, self.data_root, self.data.held_out, own=self.data.name, progress=self.progress
         )
 
     @torch.no_grad()
@@ -131,7 +136,13 @@ class Evaluator:
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
         sets = ImageSets(real.train, made.features, real.held_out)
-        per_seed = [samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]) for seed in seeds]
+        per_seed = [
+            [
+                *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
+                *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0]),
+            ]
+            for seed in seeds
+        ]
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
@@ -149,9 +160,11 @@ class Evaluator:
         made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
         sets = ImageSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, config, seed, intervals=first)
+        scores += self._at_equal_counts(made.features, seed, intervals=first)
         back, errors = self._reconstruct(model, seed, intervals=first)
         scores += errors
-        paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
+        images = from_uint8(self.data.held_out)
+        paths, strips = interpolation.interpolate(model, images, real, config, seed, intervals=first)
         inner = diagnostics.diagnose(
             model, self.data.held_out, self.ood_sets, config.samples, seed, train=self.data.train, far=first
         )
@@ -185,6 +198,18 @@ class Evaluator:
         except NotFiniteError as error:
             print(f"{self.data.name}: no scores of the untrained model: {error}", file=sys.stderr)
             return None
+
+    def _at_equal_counts(self, features: Features, seed: int, *, intervals: bool) -> list[Score]:
+        """Scores of samples once more, at the counts of the references; none where those have the samples' counts."""
+        own, these = counts.of_models(self.data, self.config), counts.of_references(self.data, self.config)
+        if own == these or len(features) < these.generated:
+            return []
+        sets = ImageSets(self.real.train.first(these.real), features.first(these.generated))
+        try:
+            found = samples.score(sets, self.real, self.config, seed, intervals=intervals, again=True)
+        except UserError:  # too few images: the references say so
+            return []
+        return [counts.at_equal_counts(one) for one in found]
 
     def _features(self, images: torch.Tensor, what: str) -> Features:
         title = self._title(f"{what} images")

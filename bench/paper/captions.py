@@ -25,6 +25,8 @@ def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
         lines.append(_differences(table, part, reported().settings[MODEL] | {"n_f": n_f}))
     if any(record.model != MODEL for part in parts.values() for record in part.records):
         lines.append("The baselines' settings are docs/models.md's; the paper's are not known to this file.")
+    if table == "1a":
+        lines += _inception(list(parts.values()))
     if table == "1b":
         lines.append(
             "Measured errors are per pixel and channel of images in [-1, 1], at the budgets stated; "
@@ -42,8 +44,24 @@ def ablation(one: Ablation, part: Measured) -> list[str]:
     lines.append(_differences(one.table, part, reported().settings[MODEL]))
     if one.table == "2":
         lines.append("gradient norm: mean of ||f'(x)|| over the steps of a sample's chain.")
+    lines += _inception([part])
     lines.append(f"{NONE}: the paper does not report it, or this scale does not hold it.")
     return lines + _reading([part], one.table)
+
+
+def _inception(parts: Sequence[Measured]) -> list[str]:
+    """What keeps the Inception Score from saying here what it says in the paper."""
+    lines = []
+    for part in parts:
+        finished = [record for record in part.records if record.finished]
+        scores = [score for record in finished if (score := record.metric("IS"))]
+        if finished and not scores:
+            lines.append(
+                f"{part.dataset}: no IS, which presumes natural images; evaluation.metrics can name it all the same."
+            )
+        elif scores and scores[0]["better"] == "none":
+            lines.append(f"{part.dataset}: IS {scores[0]['note'].rpartition('; ')[2]}.")
+    return lines
 
 
 def _sources(table: str, there: str, here: str) -> str:

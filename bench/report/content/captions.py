@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
-from bench.report.content.ranking import ALPHA, Ranking, rank, sampling_share
-from bench.report.content.sections import Reference, Section
+from bench.report.content.ranking import ALPHA, rank, sampling_share
+from bench.report.content.sections import EQUAL, Reference, Section
 
 
 def caption(section: Section) -> list[str]:
@@ -58,8 +58,13 @@ def _verdict(section: Section) -> list[str]:
     """What bold means, or why nothing is bold."""
     ranking = rank(section)
     reasons = ", ".join(once(ranking.untested.values()))
+    barred = []
+    for reason in once(ranking.barred.values()):
+        names = [name for name, own in ranking.barred.items() if own == reason]
+        barred.append(f"Not tested, and no winner is named, as {reason}: {_labels(section, names)}.")
     if not ranking.comparisons:
-        return [f"Nothing is bold, as no column could be tested: {reasons}.", *_unranked(section, ranking)]
+        rest = f": {reasons}" if reasons else ""
+        return [f"Nothing is bold, as no column could be tested{rest}.", *barred]
     how = f"{ranking.test} over the {count(ranking.comparisons, 'column')} of this section, alpha = {ALPHA}"
     if ranking.best:
         lines = [f"Bold: best of its column and better than every other model there ({how})."]
@@ -72,7 +77,12 @@ def _verdict(section: Section) -> list[str]:
         lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
     if missing := _labels(section, ranking.untested):
         lines.append(f"Not tested ({reasons}): {missing}.")
-    lines += _unranked(section, ranking)
+    lines += barred
+    if any(metric.get("table") == EQUAL for metric in section.tabulated):
+        lines.append(
+            "Samples at equal counts: real images are too few to be scored at the models' counts, so that all rows are "
+            "scored again at counts which they allow; these columns are not tested a second time."
+        )
     for row in (row for row in section.rows if row.label in ranking.withheld.values()):
         won = _labels(section, [name for name, label in ranking.withheld.items() if label == row.label])
         kinds = ["diverged runs"] if row.diverged else []
@@ -86,18 +96,6 @@ def _verdict(section: Section) -> list[str]:
             f"Budgets differ between the models: bold holds at the budgets stated, not at equal ones ({unequal})."
         )
     return lines
-
-
-def _unranked(section: Section, ranking: Ranking) -> list[str]:
-    """The columns that say nothing of training, since a model does as well without any."""
-    having: dict[str, list[str]] = {}
-    for name, labels in ranking.untrained.items():
-        having.setdefault(" and ".join(labels), []).append(name)
-    return [
-        f"Neither ranked nor tested, as {models} untrained does at least as well as the best trained model: "
-        f"{_labels(section, names)}."
-        for models, names in having.items()
-    ]
 
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
@@ -129,7 +127,8 @@ def _references(section: Section) -> list[str]:
     lines = [f"Rows below the models, which no model made and no test includes: {sizes}."]
     if any(section.reference_label(one) != one.title for one in references):
         lines.append(
-            "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
+            "Where their counts are not the models', compare with care: fewer images raise a Fréchet distance; KID has "
+            "the same expectation at any."
         )
     for reference in references:
         notes: dict[tuple[str, str], list[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -23,6 +24,7 @@ _METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_
 # A row averages over these, so they do not part a section.
 _SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
 OVER_SEEDS = "t interval of the mean over training seeds"
+EQUAL = "equal counts"  # the table of scores that models have a second time, at the counts of the references
 _MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
 
 
@@ -163,17 +165,21 @@ class Section:
         return all(record.data["config"]["evaluation"].get("lead") for record in self.records)
 
     def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
-        """The reference's title, with its number of images where the models' scores count another one.
+        """The reference's title, with its counts where the models' scores `names` (none: all) have others.
 
         Where all of the scores `names` say what else they were made of (`made_of`), that.
         """
+        names = set(names)
         made_of = {reference.metrics[name].get("made_of") for name in names if name in reference.metrics}
         if len(made_of) == 1 and (only := made_of.pop()):
             return only
         for metric in self.metrics:
-            own = reference.metrics.get(metric["name"], {}).get("n_generated")
-            if own is not None and own != metric.get("n_generated"):
-                return f"{reference.title} ({own:,} images)"
+            if (names and metric["name"] not in names) or not (own := reference.metrics.get(metric["name"])):
+                continue
+            made, real = own.get("n_generated"), own.get("n_real")
+            against = f" against {real:,}" if real is not None and real != metric.get("n_real") else ""
+            if made is not None and (against or made != metric.get("n_generated")):
+                return f"{reference.title} ({made:,} images{against})"
         return reference.title
 
 
@@ -234,10 +240,14 @@ def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> No
 
 def _refuse_mixed_counts(record: Record) -> None:
     """A Frechet distance of 1,000 images beside precision of 500 would be read as one experiment."""
-    for field in _COUNTS:
-        stated = [one for one in record.metrics if one["group"] == "samples" and one.get(field) is not None]
-        if differing := [one for one in stated if one[field] != stated[0][field]]:
-            (first, one), (second, other) = ((metric[field], metric["label"]) for metric in (stated[0], differing[0]))
+    samples = [metric for metric in record.metrics if metric["group"] == "samples"]
+    for field, again in itertools.product(_COUNTS, (False, True)):  # a table of equal counts has its own
+        counts: dict[int, str] = {}
+        for metric in samples:
+            if metric.get(field) is not None and (metric.get("table") == EQUAL) == again:
+                counts.setdefault(metric[field], metric["label"])
+        if len(counts) > 1:
+            (first, one), (second, other) = list(counts.items())[:2]
             raise UserError(
                 f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
                 f"table must count the same images; {run_again(record.folder)}"

@@ -51,7 +51,7 @@ def _headline(section: Section, ranking: Ranking) -> str:
         return f"No winner can be named in the lead score, {label}: {kept} is ahead, but not all of its runs finished."
     if len(ranking.order.get(name, [])) < 2:
         return f"Only one model has the lead score, {label}: there is nothing to compare it with."
-    if reason := ranking.untested.get(name):
+    if reason := ranking.untested.get(name) or ranking.barred.get(name):
         return f"No winner can be named in the lead score, {label}: {reason}."
     return f"No winner can be named in the lead score, {label}."
 
@@ -68,7 +68,7 @@ def _means(section: Section, ranking: Ranking) -> str:
     sentences = [f"{lead['label']}{arrow}: {listed}."]
     if p_values := ranking.p_values.get(name):
         sentences.append(_against(order[0], {label: p_values[label] for label in order[1:]}))
-    for reference in section.references:
+    for reference in (one for one in section.references if one.kind in ("floor", "ceiling")):
         if own := reference.metrics.get(name):
             value = bracketed(own["value"], own["interval"])
             sentences.append(f"For scale, {section.reference_label(reference, [name])}: {value}.")
@@ -102,10 +102,10 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
             f"{label} is ahead in {joined(scores)}, but not all of its runs finished: its mean is one over survivors, "
             "and no winner is named."
         )
+    for reason, scores in _parted(ranking.barred, names).items():
+        lines.append(f"No winner is named in {joined(scores)}, as {reason}.")
     for reason, scores in _parted(ranking.untested, names).items():
         lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
-    for models, scores in _parted({name: joined(own) for name, own in ranking.untrained.items()}, names).items():
-        lines.append(f"Not ranked, as {models} untrained does at least as well: {', '.join(scores)}.")
     if ranking.comparisons:
         lines.append(
             f"Certainty: {ranking.test} over {count(ranking.comparisons, 'column')} of means over training seeds. "

@@ -44,7 +44,7 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
         rows = [row for row in rows if row.finished]
     panels = [_BarPanel.of(section, metric, rows) for metric in metrics]
     heads = [_head(section, metric, panel) for metric, panel in zip(metrics, panels, strict=True)]
-    references = [one for one in section.references if any(name in one.metrics for name in names)]
+    references = [one for one in section.references if one.kind in _LINES and any(n in one.metrics for n in names)]
     # Placed by hand in inches, which is quicker than matplotlib's layout and keeps panels of one size.
     across = min(3 if len(rows) <= 4 else 2, len(metrics))
     above = 0.17 * max(head.count("\n") + 1 for head in heads) + 0.12
@@ -120,7 +120,9 @@ class _BarPanel:
         name = metric["name"]
         bars = [_Bar.of(row, name) for row in rows]
         references = [
-            (one.kind, one.title, one.metrics[name]["value"]) for one in section.references if name in one.metrics
+            (one.kind, one.title, one.metrics[name]["value"])
+            for one in section.references
+            if one.kind in _LINES and name in one.metrics
         ]
         dots = [dot for bar in bars for dot in bar.dots]
         most = max([*dots, *(value for _, _, value in references)], default=0.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
 from bench.report.content.ranking import Share, rank, sampling_share
-from bench.report.content.sections import Row, Section, Summary
+from bench.report.content.sections import EQUAL, Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
@@ -27,10 +27,13 @@ def tables(section: Section) -> list[Table]:
         groups.setdefault(metric["group"], []).append(metric)
     samples, reconstruction = groups.get("samples", []), groups.get("reconstruction", [])
     variety = [metric for metric in samples if metric.get("table") == "variety"]
+    again = [metric for metric in samples if metric.get("table") == EQUAL]
+    samples = [metric for metric in samples if metric not in again]
     status = [Cell(row.status) for row in section.rows]
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
         _scores(section, "Samples: fidelity, variety and copying", variety, *_shortened(variety)),
+        _scores(section, *_equal(again)),
         _scores(section, "Reconstruction", reconstruction, dimensions=True),
     ]
     kinds: dict[str, Metrics] = {}
@@ -90,6 +93,15 @@ def _scores(
 
 def _whole(value: int | None) -> Cell:
     return Cell(number(value), value)
+
+
+def _equal(metrics: Metrics) -> tuple[str, Metrics, dict[str, str]]:
+    """Title, scores and headers of the table of equal counts: of each its name alone."""
+    if not metrics:
+        return "", [], {}
+    made, real = (number(metrics[0].get(field)) for field in ("n_generated", "n_real"))
+    title = f"Samples at equal counts ({made} images against {real} real ones in every row)"
+    return title, metrics, {one["name"]: one["name"].removesuffix(f" at {EQUAL}") for one in metrics}
 
 
 def _budgets(section: Section, names: list[str]) -> list[list[str]]:
