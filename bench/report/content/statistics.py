@@ -132,7 +132,7 @@ def lead_first(lead: Any, others: Any) -> Any:
     """P-values of the other columns (..., n): Holm-corrected, and never below the p-value of the lead (...).
 
     This is a fixed sequence (Maurer, Hothorn and Lehmacher 1995): the lead is tested at alpha by itself, then all
-    others together. None of them is rejected unless the lead is, and the chance of any false rejection is at most alpha.
+    others together. None of them is rejected unless the lead is; the chance of any false rejection is at most alpha.
     Raises ValueError like `holm`.
     """
     return np.maximum(np.asarray(lead, dtype=float)[..., None], holm(np.asarray(others, dtype=float)))
