@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="RESULTS",
         help="copy finished cells with the same settings, images and machine from these results folders "
-        "(default: results/PROFILE if it is there)",
+        "(default: results/PROFILE if it exists)",
     )
     p.add_argument("--rebuild", action="store_true", help="run nothing: rebuild everything from the records")
     add_common(p, "the profile's")
