@@ -1,4 +1,4 @@
-"""The machine: device, threads, the C allocator, and what of it goes into a record."""
+"""The machine: device, threads, the C allocator, and what a record says about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.errors import UserError
 
 try:
     import resource
-except ImportError:  # Windows has none
+except ImportError:  # not available on Windows
     resource = None  # type: ignore[assignment]
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
@@ -27,7 +27,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 
 
 def resolve_device(choice: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, or `cuda`; UserError for anything else or a GPU that is not there."""
+    """The device for `auto` (CUDA if available), `cpu` or `cuda`; UserError for another choice or a missing GPU."""
     if choice not in ("auto", "cpu", "cuda"):
         raise UserError(f"unknown device {choice!r}: choose one of auto, cpu, cuda")
     there = torch.cuda.is_available()
@@ -47,7 +47,7 @@ def configure(threads: int | None = None) -> None:
 
 
 def keep_large_blocks() -> bool:
-    """Tell glibc to reuse large freed blocks instead of returning them to the kernel; False where there is no glibc.
+    """Tell glibc to reuse large freed blocks instead of returning them to the kernel; False if there is no glibc.
 
     By default each large activation is a fresh mapping that faults in page by page, which more than doubles the
     time of a Langevin step on a CPU. Memory once used then stays with the process until it ends.
@@ -61,21 +61,21 @@ def keep_large_blocks() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device, or the allocator of the CPU, had no memory left."""
+    """Whether the error means that the device, or the CPU's allocator, had no memory left."""
     text = str(error)
     cpu = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
     return cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def out_of_memory(error: BaseException) -> str:
-    """One line for a record."""
+    """The error as one line for a record."""
     first = str(error).splitlines()[0][:200] if str(error) else "none left"
     return f"out of memory ({first})"
 
 
 @cache
 def device_name(kind: str) -> str:
-    """The name of the processor or GPU behind `kind` (`cpu` or `cuda`)."""
+    """The name of the processor or GPU for `kind` (`cpu` or `cuda`)."""
     if kind == "cuda":
         return torch.cuda.get_device_name()
     try:
@@ -88,7 +88,7 @@ def device_name(kind: str) -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new peak on a GPU; a process's resident peak cannot be reset."""
+    """Reset the peak memory of a GPU; the resident peak of a process cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -96,7 +96,7 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> tuple[float | None, str]:
     """Peak memory in MiB since the last reset (GPU) or since the process began (CPU), and what it is the peak of.
 
-    None for a CPU on a system that does not say (Windows).
+    The peak is None for a CPU on a system that does not report it (Windows).
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20, "tensors on the GPU while sampling"
@@ -107,17 +107,17 @@ def peak_memory(device: torch.device) -> tuple[float | None, str]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the GPU, so that a clock read after this call has seen all the work; nothing to wait for on a CPU."""
+    """Wait for the GPU, so that a clock read after this call includes all its work; on a CPU, do nothing."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit that the code was run from and whether tracked files differ from it; None where git does not say.
+    """The commit of the running code and whether tracked files differ from it; None if git cannot tell.
 
-    Only the project's own repository counts: its top folder holds this package, and this file is tracked. A package
-    installed in an environment inside another repository has none.
+    Only the project's own repository counts: its top folder contains this package, and this file is tracked. A package
+    installed in an environment inside another repository has no commit.
     """
     file = Path(__file__)
     own = {name: value for name, value in os.environ.items() if name not in _GIT_PLACES}

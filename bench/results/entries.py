@@ -12,7 +12,7 @@ _WHERE_IT_APPLIES = {one.name for one in fields(Score) if one.default is None} -
 
 
 def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """An entry of `metrics` for each score; facts that do not apply to it are left out, as is its range."""
+    """An entry of `metrics` for each score, without the fields that do not apply to it and without its range."""
     return [{key: _plain(value) for key, value in vars(one).items() if _told(key, value)} for one in scores]
 
 

@@ -1,4 +1,4 @@
-"""What a record holds, and the check that it does: schema 4. `docs/results.md` explains every field."""
+"""The fields of a record (schema 4), and their check. `docs/results.md` explains every field."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bench.errors import UserError, one_line
 from bench.results.layout import run_again
 
 SCHEMA = 4
-READ = (3, SCHEMA)  # older ones through `bench/results/upgrade.py`
+READ = (3, SCHEMA)  # schema 3 through `bench/results/upgrade.py`
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
-GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # a block of the tables each, in this order
+GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # the groups of the tables, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
 REFERENCES = ("floor", "expected", "blurred", "noised", "ceiling")  # in the order of the tables' rows
 LARGEST = 2**63 - 1  # a whole number, either sign
@@ -101,14 +101,14 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "throughput": {"repeats": int, "batch_size": int, "threads": int, "dtype": str, "peak_memory_mib": _NUMBER},
     "image": {"labels": list},
 }
-_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that leads nowhere but to a file beside the record
+_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that can only lead to a file beside the record
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
 def check(path: Path, record: Any) -> dict[str, Any]:
-    """The record, if it is one. Unknown fields pass; a missing or wrong one or another schema is a UserError.
+    """Return the record if it is valid. Unknown fields pass; a missing or wrong field or another schema is a UserError.
 
-    `path` is the record's own, for the message.
+    `path` is the record's own path, for the message.
     """
     check_schema(path, record)
     _refuse_extremes(path, record)
@@ -137,7 +137,7 @@ def check(path: Path, record: Any) -> dict[str, Any]:
 
 
 def _refuse_extremes(path: Path, record: dict[str, Any]) -> None:
-    """No whole number that a float, an index or another program cannot hold, wherever it stands."""
+    """Refuse integers, anywhere in the record, that a float, an index or another program cannot hold."""
     nodes: list[Any] = [record]
     while nodes:
         node = nodes.pop()
@@ -147,7 +147,7 @@ def _refuse_extremes(path: Path, record: dict[str, Any]) -> None:
 
 
 def check_schema(path: Path, record: Any) -> None:
-    """Raise UserError unless `record` is an object of this schema; its other fields are not looked at."""
+    """Raise UserError unless `record` is an object of a schema that is read; its other fields are not checked."""
     if not isinstance(record, dict):
         damaged(path, "not a JSON object")
     schema = record.get("schema")
@@ -159,7 +159,7 @@ def check_schema(path: Path, record: Any) -> None:
 
 
 def damaged(path: Path, what: str) -> NoReturn:
-    """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
+    """Raise the UserError for a record that cannot be used. `what` may quote it; it becomes one printable line."""
     raise UserError(f"{path}: {one_line(what, LONGEST)}; restore the file, or {run_again(Path(path).parent)}")
 
 
@@ -187,7 +187,7 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
 
 
 def _check_metrics(path: Path, metrics: list[Any], part: str, seeds: int) -> None:
-    """Every entry of a list of scores; `seeds` is how many values each is the mean of."""
+    """Check every entry of a list of scores; each is the mean of `seeds` values."""
     taken: dict[str, set[str]] = {"name": set(), "label": set()}
     for index, metric in enumerate(metrics):
         where = f"{part}[{index}]"
@@ -231,7 +231,7 @@ def _check_image(path: Path, image: Any, where: str) -> None:
 
 
 def _allow(path: Path, value: dict[str, Any], part: str, where: str) -> None:
-    """Refuse an optional field of another type than its own."""
+    """Refuse an optional field of the wrong type."""
     for name, kind in _OPTIONAL.get(part, {}).items():
         found = value.get(name)
         if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):

@@ -1,4 +1,4 @@
-"""What must stand beside a table for its numbers to mean anything: protocol, counts, seeds, device, what went wrong."""
+"""The sentences that a table needs for its numbers to mean anything: protocol, counts, seeds, device, failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reading(section: Section) -> list[str]:
 
 
 def protocol(section: Section) -> list[str]:
-    """How everything was measured, and what a reader must know of it."""
+    """How everything was measured, and what a reader must know about it."""
     return [
         *_shares(section),
         *_scores(section),
@@ -119,7 +119,7 @@ def _shares(section: Section) -> list[str]:
 
 
 def _references(section: Section) -> list[str]:
-    """Where the rows below the models come from, and what keeps them from comparing."""
+    """Where the rows below the models come from, and what limits a comparison with them."""
     references = section.references
     if not references:
         return []
@@ -160,21 +160,21 @@ def _counts(reference: Reference) -> str:
 
 
 def _disagree(section: Section, reference: Reference) -> bool:
-    """Whether another record states a value that rounding does not explain."""
+    """Whether another record has a different value, beyond rounding."""
     stated = [one for record in section.records if (one := record.data["references"].get(reference.kind))]
     pairs = [(metric, reference.metrics.get(metric["name"], metric)) for one in stated for metric in one["metrics"]]
     return any(not math.isclose(own["value"], first["value"], rel_tol=1e-3, abs_tol=1e-9) for own, first in pairs)
 
 
 def _scores(section: Section) -> list[str]:
-    """Metrics that share extractor and counts share a sentence."""
+    """A sentence for each group of metrics with the same extractor and counts."""
     groups: dict[str, dict[str, str]] = {}
     for metric in section.tabulated:
-        if how := _how(section, metric):  # the extractor, if any, is named there: its label need not
+        if how := _how(section, metric):  # names the extractor, if any, so the label need not
             label = metric["name"] if metric.get("extractor") else metric["label"]
             groups.setdefault(how, {})[metric["name"]] = label
     lines = []
-    for how, labels in groups.items():  # without a further kind (`length ratio, real ends`) where the first is there
+    for how, labels in groups.items():  # a further kind (`length ratio, real ends`) is left out if the first is present
         first = [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
         lines.append(f"{', '.join(first)}: {how}.")
     return lines
@@ -201,7 +201,7 @@ def _how(section: Section, metric: dict[str, Any]) -> str:
 
 
 def _notes(section: Section) -> list[str]:
-    """Each caveat once; with the models it holds for where it does not hold for all."""
+    """Each caveat once, with the names of its models unless it holds for all."""
     having: dict[str, list[str]] = {}
     holders: dict[tuple[str, str], list[str]] = {}
     shown = {metric["name"] for metric in section.tabulated}
@@ -270,7 +270,7 @@ def _throughput(stated: dict[str, Any]) -> str:
 
 
 def _failed(section: Section) -> list[str]:
-    """What became of the cells that are in no average."""
+    """What happened to the cells that are in no average."""
     lines = []
     for row in section.rows:
         for record in row.failed:

@@ -1,4 +1,4 @@
-"""Which scores are best beyond chance, and how much of a score's variance the sampling alone explains."""
+"""Which scores are best beyond chance, and how much of a score's variance is due to sampling alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ranking:
     comparisons: int  # columns tested, each by one p-value
     test: str  # in words
     untested: dict[str, str]  # metric name -> why it was not tested
-    withheld: dict[str, str]  # metric name -> label of a row that would be best, but not all of its runs finished
+    withheld: dict[str, str]  # metric name -> label of a winner that is not named, as not all of its runs finished
     p_values: dict[str, dict[str, float]]  # metric name -> label of a row -> p of the leader against it, not corrected
     order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
     decisive: dict[str, float]  # metric name -> the corrected p-value that its winner is named by
@@ -37,7 +37,7 @@ class Ranking:
 
 
 def rank(section: Section) -> Ranking:
-    """Test the best model of every column of the section's tables against each other model of that column.
+    """Test the best model in every column of the section's tables against each other model in that column.
 
     A lead score that was declared before anything was scored is tested first, and all others only where it has a
     winner: `statistics.winners`. Columns that are barred are left out, and so are those that show the samples again at
@@ -113,7 +113,7 @@ def _corrupted(section: Section) -> dict[str, str]:
 
 def _ordered(values: dict[str, list[float]], better: str) -> list[str]:
     sign = 1 if better == "lower" else -1
-    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, as statistics.winner is
+    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, like statistics.winner
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class Share:
 
 
 def sampling_share(row: Row, name: str) -> Share | None:
-    """The share with its interval; None below five training seeds of three evaluation seeds, or where nothing varies.
+    """The share with its interval; None below five training seeds with three evaluation seeds, or if nothing varies.
 
-    Fewer say nothing: the interval of three by two runs is from about 1 to 100 %.
+    Fewer seeds say nothing: with three times two runs the interval is from about 1 to 100 %.
     """
     values = [metric["per_seed"] for record in row.finished if (metric := record.metric(name))]
     if len(values) < FEWEST_TRAINING or len({len(value) for value in values}) > 1:

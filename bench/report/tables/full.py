@@ -1,4 +1,4 @@
-"""What CSV files hold beyond the tables: every number of a row (table.csv) and of a cell (cells.csv)."""
+"""What the CSV files contain beyond the tables: every number of a row (table.csv) and of a cell (cells.csv)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report.content.sections import Reference, Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
-# What a reader needs to know which rows compare, where the record has it.
+# What a reader needs in order to know which rows can be compared, if the record has it.
 _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone already counts the seeds
     **{name: name for name in ("extractor", "resize", "weights_hash", "n_real", "n_generated", "points")},
     "n": "measured on",
@@ -29,7 +29,7 @@ def rows(section: Section) -> Table:
 
 
 def cells(section: Section, root: Path) -> Table:
-    """A row per cell, by model and training seed, those without a record too; `root` is the results folder."""
+    """A row per cell, by model and training seed, also for those without a record; `root` is the results folder."""
     lines = []
     for row in section.rows:
         own = [_cell(section, row, record, root) for record in row.records]
@@ -96,7 +96,7 @@ def _untrained(section: Section, row: Row) -> dict[str, Any]:
 
 
 def _statistics(label: str, summary: Summary | None) -> dict[str, Any]:
-    """Mean, deviation, count and 95 % interval: of the mean over seeds or, for a single one, its own."""
+    """Mean, standard deviation, count and 95 % interval: that of the mean over seeds or, for one seed, its own."""
     mean, std, n, interval = (
         (summary.mean, summary.std, summary.n, summary.interval) if summary else (None, None, 0, None)
     )
@@ -147,5 +147,5 @@ def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, A
 
 
 def _spaced(values: list[Any]) -> str:
-    """Several numbers in one field, apart by spaces, in full precision."""
+    """Several numbers in one field, separated by spaces, in full precision."""
     return " ".join(repr(value) for value in values)

@@ -1,4 +1,4 @@
-"""The tables of a section as a reader sees them: its scores, parted into tables that fit a page or a terminal."""
+"""The tables of a section as a reader sees them: its scores, divided into tables that fit a page or a terminal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Metrics = list[dict[str, Any]]
 
 
 def tables(section: Section) -> list[Table]:
-    """Samples, reconstruction, interpolation, diagnostics, the share of variance, cost: those that have a column.
+    """The tables that have a column: samples, reconstruction, interpolation, diagnostics, share of variance, cost.
 
-    All have a row for each model, in the same order.
+    All of them have a row for each model, in the same order.
     """
     groups: dict[str, Metrics] = {}
     for metric in section.tabulated:
@@ -105,7 +105,7 @@ def _equal(metrics: Metrics) -> tuple[str, Metrics, dict[str, str]]:
 
 
 def _budgets(section: Section, names: list[str]) -> list[list[str]]:
-    """The budgets to show after each score: none where the next score has the same ones."""
+    """The budgets to show after each score; none if the next score has the same ones."""
     budgets = [[budget_text(row, name) for row in section.rows] for name in names]
     return [
         own if any(budget != NONE for budget in own) and own != after else []
@@ -114,7 +114,7 @@ def _budgets(section: Section, names: list[str]) -> list[list[str]]:
 
 
 def _shortened(metrics: Metrics) -> tuple[dict[str, str], str]:
-    """Headers without the extractor that all labels end in, and that extractor as a part of the table's title."""
+    """Headers without the extractor in which all labels end, and that extractor as an addition to the table's title."""
     headers = {metric["name"]: metric["label"] for metric in metrics}
     ends = {name: end for name, label in headers.items() if (end := re.fullmatch(r"(.+?)\((.+)\)", label))}
     extractors = {ends[one["name"]].group(2) for one in metrics if one["name"] in ends and one.get("extractor")}
