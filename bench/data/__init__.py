@@ -76,9 +76,7 @@ class ImageData:
     train: Tensor  # uint8 (N, C, H, W) in [0, 255]
     held_out: Tensor  # uint8 (M, C, H, W)
     split_seed: int
-    content_hash: (
-        str  # SHA-256, hexadecimal, of shape and bytes of train, held_out and any validation
-    )
+    content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, held_out and any validation
     notes: tuple[str, ...]  # what was converted or fell short, one sentence each
     spare: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # in no other part
     validation: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # for tuning
