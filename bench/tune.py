@@ -73,9 +73,6 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         raise UserError(f"--seconds {arguments.seconds} is no time to train: give more than 0")
     model, dataset = arguments.model, arguments.dataset or profile.datasets[0]
     changed = overrides(arguments, [*SECTIONS, *dict.fromkeys([*MODELS, label(model)])])
-    changed.setdefault("evaluation", {}).setdefault("samples", IMAGES)
-    if "validation" not in profile.settings(dataset, "data"):
-        changed.setdefault("data", {}).setdefault("validation", IMAGES)
 
     from bench import data
     from bench.grid.request import Request
@@ -86,7 +83,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
     if arguments.sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {arguments.sampler!r}: choose one of {', '.join(SAMPLERS)}")
-    place = (profile.name, folder_name(data.label(dataset)), folder_name(label(model)))
+    known = data.label(dataset)
+    changed.setdefault("evaluation", {}).setdefault("samples", IMAGES)
+    if "validation" not in profile.settings(known, "data"):
+        changed.setdefault("data", {}).setdefault("validation", IMAGES)
+    place = (profile.name, folder_name(known), folder_name(label(model)))
     out = arguments.out or Path("results", "tuning", *place)
     check_outside(out, *folders_of([dataset]))
     request = Request(
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         say("no trial finished: there is no best one")
         return 1
     best = found.outcomes[winner]
-    say(f"best: trial {winner}, score {best.score:.4g} on {found.validation} validation images")
+    say(f"best: trial {winner}, {found.metric} {best.score:.4g} against {found.validation} validation images")
     say(table.options(label(model), best, found.validation))
     return 0
 

@@ -43,6 +43,7 @@ class Yardstick:
         if target is None or chosen([target])[self.metric].better != "lower":
             raise UserError(f"evaluation.lead={self.metric!r} is no score that is better when lower: choose KID or FD")
         self.n = config.samples
+        self.label = f"{self.metric}({extractor.label})"
         self._config = EvaluationConfig(metrics=(target,), lead=self.metric, samples=config.samples)
         features = cached(extractor, images, what=what, key=key, folder=cache, progress=progress)
         self._real = Real(extractor, features, features)

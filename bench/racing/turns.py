@@ -27,7 +27,7 @@ class Rules:
     def marks(self) -> list[float]:
         """The times after which a score is taken, the last of them the race's end."""
         last = self.points - 1
-        return [self.seconds * FIRST ** (k / last - 1) for k in range(last)] + [self.seconds]
+        return [round(self.seconds * FIRST ** (k / last - 1), 6) for k in range(last)] + [self.seconds]
 
     def targets(self) -> Iterator[float]:
         """The ends of the turns, without end: the multiples of the slice, and the marks between them."""

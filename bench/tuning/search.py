@@ -40,6 +40,7 @@ class Found:
 
     outcomes: list[Outcome]
     validation: int  # images
+    metric: str  # that scored them, with its extractor
 
 
 def run(request: Request, budget: Budget, *, clock: Clock = time.perf_counter) -> Found:
@@ -80,7 +81,9 @@ def run(request: Request, budget: Budget, *, clock: Clock = time.perf_counter) -
             return trial.run(cell, tried, images, yardstick, device, seconds=budget.seconds, clock=clock)
 
         study = Study(request.out, settings, sampler=budget.sampler, seed=budget.seed)
-        return Found(complete(study, cells, dimensions, budget.trials, objective), len(data.validation))
+        return Found(
+            complete(study, cells, dimensions, budget.trials, objective), len(data.validation), yardstick.label
+        )
     finally:
         own.release()
 
