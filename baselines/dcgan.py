@@ -25,6 +25,12 @@ class DCGANConfig(ModelConfig):
     beta1: float = 0.5
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (5e-5, 2e-3, "log"),
+        "latent": [16, 32, 64, 128],
+        "width": [32, 64, 128],
+        "beta1": [0.0, 0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,6 +55,13 @@ class FlowConfig(ModelConfig):
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
 
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "width": 4, "evaluations": 4}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (2e-4, 5e-3, "log"),
+        "width": [16, 32, 48, 64],
+        "blocks": [1, 2],
+        "ema": [0.99, 0.995, 0.999],
+        "beta1": [0.0, 0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

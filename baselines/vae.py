@@ -29,6 +29,13 @@ class VAEConfig(ModelConfig):
     beta1: float = 0.9
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (1e-4, 5e-3, "log"),
+        "latent": [16, 32, 64, 128, 256],
+        "width": [32, 64, 128],
+        "variance": [0.0, 0.003, 0.01, 0.03, 0.1],
+        "beta1": [0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
