@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from baselines.nets import downward, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
+from bench.contract.optimizers import load_optimizer
 from bench.contract.priors import UNIFORM
 from bench.contract.seeds import seeded_init
 
@@ -119,13 +120,15 @@ class DCGANTrainer:
         return dict(zip(("discriminator loss", "generator loss", "D(x)", "D(G(z))"), values, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name).state_dict() for name in self._PARTS}
+        return {name: getattr(self, name).state_dict() for name in (*self._NETS, *self._OPTIMIZERS)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in self._PARTS:
+        for name in self._NETS:
             getattr(self, name).load_state_dict(state[name])
+        for name in self._OPTIMIZERS:
+            load_optimizer(getattr(self, name), state[name])
 
-    _PARTS = ("model", "discriminator", "generator_optimizer", "discriminator_optimizer")
+    _NETS, _OPTIMIZERS = ("model", "discriminator"), ("generator_optimizer", "discriminator_optimizer")
 
 
 def _dcgan_weights(layer: nn.Module) -> None:

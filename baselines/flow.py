@@ -21,6 +21,7 @@ from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd
 from bench.contract.model import Observer
+from bench.contract.optimizers import load_optimizer
 from bench.contract.priors import NORMAL, draw_normal
 from bench.contract.seeds import seeded_init
 from bench.errors import NotFiniteError
@@ -247,5 +248,5 @@ class FlowTrainer:
         self.net.load_state_dict(state["net"])
         if self.config.ema:
             self.model.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.updates = state["updates"]

@@ -14,6 +14,7 @@ from baselines.nets import downward, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.model import Observer
+from bench.contract.optimizers import load_optimizer
 from bench.contract.priors import NORMAL
 from bench.contract.seeds import seeded_init
 
@@ -132,8 +133,8 @@ class VAETrainer:
         eps = torch.randn(mean.shape, generator=generator, device=mean.device)
         decoded = model.decoder((mean + eps * (log_variance / 2).exp())[:, :, None, None])
         error = (decoded - images).square()
-        variance = self.config.variance or error.mean().detach().clamp_min(LEAST_VARIANCE)
-        variance = torch.as_tensor(variance, device=error.device)
+        fixed = self.config.variance
+        variance = error.new_full((), fixed) if fixed else error.mean().detach().clamp_min(LEAST_VARIANCE)
         nll = 0.5 * (error / variance + variance.log() + math.log(2 * math.pi)).flatten(1).sum(1).mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -148,4 +149,4 @@ class VAETrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])

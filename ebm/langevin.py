@@ -99,8 +99,7 @@ def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.G
             f"step_size={settings.step_size}, noise_std={settings.noise_std}: a step size is above 0, "
             "a noise deviation 0 or more"
         )
-    if settings.precision not in PRECISIONS:
-        raise ValueError(f"precision={settings.precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+    check_precision(settings.precision, x.device)
     expected = f"(n, {energy.channels}, {energy.side}, {energy.side})" if isinstance(energy, EnergyNet) else ""
     if x.ndim != 4 or (expected and x.shape[1:] != (energy.channels, energy.side, energy.side)):
         raise ValueError(f"the chain's start is {tuple(x.shape)}: it must be {expected or '(n, C, H, W)'}")
@@ -110,12 +109,32 @@ def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.G
         raise ValueError(f"the generator is on {generator.device} and the chain on {x.device}: make both on one device")
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ValueError for a precision that is unknown, or that `device` only has by emulation."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+    if precision == "bf16" and device.type == "cuda" and (found := torch.cuda.get_device_capability(device)) < (8, 0):
+        capability = ".".join(map(str, found))
+        raise ValueError(
+            f"precision='bf16' is far slower than float32 on a GPU of compute capability {capability}: "
+            "it needs 8.0 or more; choose float32"
+        )
+
+
+def sampling_dtype(precision: str, weights: str, device: torch.device) -> str:
+    """What the convolutions of a chain compute in, as torch names it, for weights of the type `weights`."""
+    if precision == "bf16":
+        return "bfloat16"
+    return "tf32" if precision == "tf32" and weights == "float32" and device.type == "cuda" else weights
+
+
 @contextlib.contextmanager
 def convolution_precision(precision: str) -> Iterator[None]:
-    """TF32 convolutions inside, where asked for; the setting is the process's, so it is put back."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before or precision == "tf32"
+    """TF32 convolutions inside where asked for, full float32 otherwise; the setting is the process's and put back."""
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        convolutions.fp32_precision = before

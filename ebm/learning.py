@@ -6,6 +6,8 @@ mean f(data + sigma eps) - mean f(negatives), f = -E.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -58,6 +60,11 @@ class Contrast:
             "AUROC(data, chain)": (images[:, None] < negatives[None, :]).float().mean(),
             "moments gap": moments_gap(*self._features),  # of the last layer; learning drives it to 0
         }
+
+
+def is_finite(log: Mapping[str, float], level: str = "") -> bool:
+    """Whether the end of a chain (see `chain_scalars`) is finite everywhere: its least and largest values are."""
+    return math.isfinite(log[f"chain min{level}"]) and math.isfinite(log[f"chain max{level}"])
 
 
 def descend(optimizer: Optimizer, loss: Tensor, lr: float) -> None:

@@ -51,6 +51,10 @@ class MultigridEBM(InvertingModel):
         # energy gradients of all levels together, though a coarse level's cost a fraction of the finest one's
         self.evaluations_per_sample = sum(level.settings.steps for level in levels)
 
+    @property
+    def sampling_dtype(self) -> str:
+        return self.levels[-1].sampling_dtype
+
     def cascade(
         self,
         z: Tensor,  # (n, C, s, s), s the coarsest side
@@ -58,6 +62,7 @@ class MultigridEBM(InvertingModel):
         *,
         norms: Sequence[Tensor] | None = None,  # a (K,) for each level, see `langevin`
         observe: Callable[[int, int, Tensor, Tensor], None] | None = None,  # (level, k, x_k, dE/dx), before step k
+        checked: bool = True,  # False: nothing waits for the device, and who called must look at the ends
     ) -> list[Tensor]:
         """The ends of all chains, coarse to fine, none of them clamped: noisy with a generator, noise-free without one.
 
@@ -79,14 +84,15 @@ class MultigridEBM(InvertingModel):
                     observe=partial(observe, index) if observe is not None else None,
                 )
             )
-        if not torch.isfinite(ends[-1]).all():  # what is not finite in one level stays so in the next
-            self._name_failure(ends, norms)
+        if checked and not torch.isfinite(ends[-1]).all():  # what is not finite in one level stays so in the next
+            raise self.not_finite(ends, norms)
         return ends
 
-    def _name_failure(self, ends: Sequence[Tensor], norms: Sequence[Tensor]) -> None:
+    def not_finite(self, ends: Sequence[Tensor], norms: Sequence[Tensor]) -> NotFiniteError:
+        """The error of a cascade with an end that is not finite; `norms` (K,) are the gradients' of each level."""
         index = next(i for i, end in enumerate(ends) if not torch.isfinite(end).all())
         step, steps = first_failure(norms[index]), len(norms[index])
-        raise NotFiniteError(
+        return NotFiniteError(
             f"the Langevin chain of level {self.sides[index]} is not finite from step {step} of {steps} on"
         )
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
+from bench.contract.optimizers import load_optimizer
 from bench.contract.seeds import seeded_init
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import COARSE_SIDES, ENERGY_NETS, SIDES, padded_side
-from ebm.langevin import ChainSettings
-from ebm.learning import Contrast, annealed, as_floats, descend, noisy, updates_apart
+from ebm.langevin import ChainSettings, check_precision
+from ebm.learning import Contrast, annealed, as_floats, descend, is_finite, noisy, updates_apart
 from ebm.multigrid import MultigridEBM, reduced
 from ebm.short_run import ShortRunEBM
 
@@ -136,6 +137,7 @@ class MultigridTrainer:
         device: torch.device,
     ):
         self.config = config
+        check_precision(config.precision, device)
         channels, side, _ = image_shape
         self.levels = config.plan(side)
         with seeded_init(generator):
@@ -168,7 +170,8 @@ class MultigridTrainer:
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update of every level on `images` (n, C, H, W) in [-1, 1].
 
-        Raises NotFiniteError when a chain is not finite, DivergedError when a level has lost the data for good.
+        Raises NotFiniteError when a chain is not finite, before any weight is changed, and DivergedError when a level
+        has lost the data for good.
         """
         config, learner = self.config, self.learner
         sigmas = [self.annealed(level.sigma) for level in self.levels]
@@ -176,20 +179,27 @@ class MultigridTrainer:
 
         # negatives of all levels: the ends of one cascade from uniform noise
         norms = [torch.empty(one.chain.steps, device=images.device) for one in self.levels]
-        negatives = learner.cascade(learner.sample_latents(len(images), generator), generator, norms=norms)
+        start = learner.sample_latents(len(images), generator)
+        negatives = learner.cascade(start, generator, norms=norms, checked=False)
 
         # at every level, ascend mean f(data + sigma eps) - mean f(negatives)
-        scalars = []
-        for i, (level, net) in enumerate(zip(self.levels, self.networks, strict=True)):
-            data = noisy(reduced(images, level.side), sigmas[i], generator)
-            contrast = Contrast(net, data, negatives[i])
-            descend(self.optimizers[i], contrast.loss(config.energy_penalty), rates[i])
-            scalars.append({**contrast.scalars(), **chain_scalars(norms[i], negatives[i])})
+        contrasts = [
+            Contrast(net, noisy(reduced(images, level.side), sigma, generator), end)
+            for net, level, sigma, end in zip(self.networks, self.levels, sigmas, negatives, strict=True)
+        ]
+        scalars = [
+            {**contrast.scalars(), **chain_scalars(norm, end)}
+            for contrast, norm, end in zip(contrasts, norms, negatives, strict=True)
+        ]
+        log = as_floats(self._by_level(scalars))  # the only wait for the device
+        if not all(is_finite(log, f" {level.side}") for level in self.levels):
+            raise learner.not_finite(negatives, norms)
+        for optimizer, contrast, lr in zip(self.optimizers, contrasts, rates, strict=True):
+            descend(optimizer, contrast.loss(config.energy_penalty), lr)
         self.updates += 1
         if config.ema:
             average(self.model, learner, config.ema, self.updates)
 
-        log = as_floats(self._by_level(scalars))
         self.apart = [
             updates_apart(
                 apart, log[f"AUROC(data, chain) {one.side}"], config.lost_after, f"the chains of level {one.side}"
@@ -218,5 +228,5 @@ class MultigridTrainer:
         if self.config.ema:
             self.model.load_state_dict(state["averaged"])
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own)
+            load_optimizer(optimizer, own)
         self.updates, self.apart = state["updates"], list(state["apart"])

@@ -28,7 +28,7 @@ from ebm.diagnostics import (
 )
 from ebm.energy import EnergyNet
 from ebm.engine.gradient import frozen
-from ebm.langevin import ChainSettings, langevin
+from ebm.langevin import ChainSettings, langevin, sampling_dtype
 
 
 class ShortRunEBM(InvertingModel):
@@ -53,6 +53,10 @@ class ShortRunEBM(InvertingModel):
         self.inversion_rate = inversion_rate
         self.evaluations_per_sample = settings.steps
 
+    @property
+    def sampling_dtype(self) -> str:
+        return sampling_dtype(self.settings.precision, super().sampling_dtype, self.device)
+
     def chain(
         self,
         z: Tensor,
@@ -60,6 +64,7 @@ class ShortRunEBM(InvertingModel):
         *,
         norms: Tensor | None = None,
         observe: Callable[[int, Tensor, Tensor], None] | None = None,
+        checked: bool = True,  # False: nothing waits for the device, and who called must look at the end
     ) -> Tensor:
         """The chain's end from `z`, not clamped: noisy with a generator, M(z) without one. See `langevin`.
 
@@ -68,9 +73,8 @@ class ShortRunEBM(InvertingModel):
         settings = self.settings if generator is not None else replace(self.settings, noise_std=0.0)
         norms = torch.empty(settings.steps, device=z.device) if norms is None else norms
         end = langevin(self.energy, z, settings, generator=generator, norms=norms, observe=observe)
-        if not torch.isfinite(end).all():
-            step = first_failure(norms)
-            raise NotFiniteError(f"the Langevin chain is not finite from step {step} of {settings.steps} on")
+        if checked and not torch.isfinite(end).all():
+            raise not_finite(norms)
         return end
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -132,6 +136,11 @@ class ShortRunEBM(InvertingModel):
             start = self.sample_latents(LONG_CHAINS, generator)
             beyond = long_curves(self.energy, start, self.settings, generator)
         return Diagnostics(tuple(scores), tuple(one for one in (norms, energies, *layers, *beyond) if one))
+
+
+def not_finite(norms: Tensor) -> NotFiniteError:
+    """The error of a chain whose end is not finite; `norms` (K,) are its gradients'."""
+    return NotFiniteError(f"the Langevin chain is not finite from step {first_failure(norms)} of {len(norms)} on")
 
 
 def first_failure(norms: Tensor) -> int:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
+from bench.contract.optimizers import load_optimizer
 from bench.contract.seeds import seeded_init
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import ENERGY_NETS
-from ebm.langevin import ChainSettings
-from ebm.learning import Contrast, annealed, as_floats, descend, noisy, updates_apart
-from ebm.short_run import ShortRunEBM
+from ebm.langevin import ChainSettings, check_precision
+from ebm.learning import Contrast, annealed, as_floats, descend, is_finite, noisy, updates_apart
+from ebm.short_run import ShortRunEBM, not_finite
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class ShortRunTrainer:
         device: torch.device,
     ):
         self.config = config
+        check_precision(config.precision, device)
         channels, side, _ = image_shape
         with seeded_init(generator):
             energy = ENERGY_NETS[config.net](channels, side, config.n_f, config.activation)
@@ -103,23 +105,27 @@ class ShortRunTrainer:
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update on `images` (n, C, H, W) in [-1, 1].
 
-        Raises NotFiniteError when its chain is not finite, DivergedError when its ends have lost the data for good.
+        Raises NotFiniteError when its chain is not finite, before the weights are changed, and DivergedError when its
+        ends have lost the data for good.
         """
         config, learner = self.config, self.learner
         sigma, lr = self.annealed(config.sigma, config.sigma_final), self.annealed(config.lr, config.lr_final)
 
         # negatives: K Langevin steps from uniform noise
         norms = torch.empty(config.steps, device=images.device)
-        negatives = learner.chain(learner.sample_latents(len(images), generator), generator, norms=norms)
+        start = learner.sample_latents(len(images), generator)
+        negatives = learner.chain(start, generator, norms=norms, checked=False)
 
         # ascend mean f(data + sigma eps) - mean f(negatives)
         contrast = Contrast(learner.energy, noisy(images, sigma, generator), negatives)
+        log = as_floats({**contrast.scalars(), **chain_scalars(norms, negatives)})  # the only wait for the device
+        if not is_finite(log):
+            raise not_finite(norms)
         descend(self.optimizer, contrast.loss(config.energy_penalty), lr)
         self.updates += 1
         if config.ema:
             average(self.model, learner, config.ema, self.updates)
 
-        log = as_floats({**contrast.scalars(), **chain_scalars(norms, negatives)})
         self.apart = updates_apart(self.apart, log["AUROC(data, chain)"], config.lost_after)
         return log | {"lr": lr, "sigma": sigma}
 
@@ -137,7 +143,7 @@ class ShortRunTrainer:
         self.learner.load_state_dict(state["learner"])
         if self.config.ema:
             self.model.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.updates, self.apart = state["updates"], state["apart"]
 
 

@@ -15,6 +15,7 @@ from torch.distributions import LowRankMultivariateNormal
 
 from bench.contract.config import ModelConfig, require
 from bench.contract.model import GenerativeModel, Observer
+from bench.contract.optimizers import load_optimizer
 from bench.contract.priors import NORMAL
 from bench.contract.scores import Diagnostics, description
 from bench.contract.seeds import seeded_init
@@ -117,4 +118,4 @@ class PPCATrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])

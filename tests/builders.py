@@ -23,10 +23,10 @@ def short_run(energy: EnergyNet, image_shape, steps=4, noise_std=0.01, step_size
     return ShortRunEBM(energy, image_shape, ChainSettings(steps, step_size, noise_std), inversion_rate=0.5)
 
 
-def trainer(name: str, image_shape=(1, 8, 8), seed=0, **settings):
+def trainer(name: str, image_shape=(1, 8, 8), seed=0, device="cpu", **settings):
     factory = registry.factory(name)
     config = factory.Config(**(registry.smoke(factory) | {"updates": 4, "batch_size": 8} | settings))
-    return factory(config, image_shape, generator=seeded(seed, "weights"), device=torch.device("cpu"))
+    return factory(config, image_shape, generator=seeded(seed, "weights"), device=torch.device(device))
 
 
 def cell_folder(out: Path) -> CellFolder:

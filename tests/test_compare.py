@@ -258,7 +258,7 @@ def test_a_finished_model_scored_again_scores_the_same(finished, tmp_path, capsy
         (record,) = [r for r in read_all(finished) if (r.model, r.seed) == (name, 1)]
         arguments = [str(record.folder / "model.safetensors"), "--features", "efficientnet-lite0@64"]
         out = tmp_path / name
-        assert evaluate.main([*arguments, "--threads", "1", "--quiet", "--out", str(out)]) == 0
+        assert evaluate.main([*arguments, "--threads", "1", "--quiet", "--device", "cpu", "--out", str(out)]) == 0
         scores = json.loads((out / "scores.json").read_text())
         assert scores["metrics"] == record.metrics
         assert scores["references"] == record.data["references"]

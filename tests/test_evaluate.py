@@ -14,7 +14,7 @@ from bench import evaluate
 from bench.data.digits import SOURCE
 from bench.storage.checkpoint import save_checkpoint
 
-QUICK = ["--dataset", "digits", "--features", "efficientnet-lite0@64", "--threads", "1", "--quiet"]
+QUICK = ["--dataset", "digits", "--features", "efficientnet-lite0@64", "--threads", "1", "--quiet", "--device", "cpu"]
 
 
 def folder_of(path, n, kind):

@@ -60,6 +60,7 @@ def scoring(images: Path) -> list[str]:
         "efficientnet-lite0@64",
         "--quiet",
         "--threads=1",
+        "--device=cpu",
     ]
 
 

@@ -83,5 +83,5 @@ def test_a_system_without_the_module_resource():
 def test_a_throughput_without_a_peak(monkeypatch):
     monkeypatch.setattr(runtime, "resource", None)
     model = short_run(energy_net("plain", 1, 8), (1, 8, 8))
-    assert sampler_throughput(model, batch_size=2, repeats=1, seed=0)["peak_memory_mib"] is None
+    assert sampler_throughput(model, batch_size=2, repeats=1, seed=0).peak_memory_mib is None
     assert runtime.peak_memory(torch.device("cpu"))[0] is None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench.contract.images import to_uint8
 from bench.errors import NotFiniteError, UserError
-from bench.grid.training import TrainingConfig, batch_indices, train
+from bench.grid.batches import PAGE, Batches, batch_indices
+from bench.grid.training import TrainingConfig, train
 from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from ebm.training import ShortRunTrainer
 from tests.builders import cell_folder, images, trainer
@@ -50,6 +51,25 @@ def test_epochs_and_seeds_differ():
     assert not torch.equal(first, second)
     assert not torch.equal(first, batch_indices(1000, 10, 0, 1))
     assert torch.equal(first, batch_indices(1000, 10, 0, 0))
+
+
+@pytest.mark.parametrize(("n", "updates"), [(20, 12), (5, 2 * PAGE + 1)])
+def test_batches_are_those_of_their_updates(n, updates):
+    """In order, and from the middle of an epoch on, as a continued run takes them."""
+    data = torch.arange(n)
+    for first in (0, updates // 2):
+        batches = Batches(data, 8, 3)
+        for update in range(first, updates):
+            assert torch.equal(batches(update), batch_indices(n, 8, update, 3))
+
+
+def test_batches_are_drawn_once_an_epoch(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(torch, "randperm", lambda n, generator: drawn.append(n) or torch.arange(n))
+    batches = Batches(torch.arange(40), 8, 0)
+    for update in range(12):
+        batches(update)
+    assert drawn == [40, 40, 40]
 
 
 def test_log_and_grids(tmp_path):

@@ -51,7 +51,8 @@ def invert(
         decoded, z.grad = decode_and_gradient(decode_and_pull_back, z, images, seen)
         error = ((decoded - images).square() * seen).flatten(1).mean(1) / share
         better = error < least
-        best[better], best_z[better], least[better] = decoded[better], z[better], error[better]
+        for kept, new in ((best, decoded), (best_z, z), (least, error)):
+            _keep(better, new, kept)
         if observe is not None:
             observe(done, least)
         steps.step()
@@ -60,6 +61,11 @@ def invert(
     if not torch.isfinite(least).all():
         raise NotFiniteError("latent inversion met nothing but decodes that are not finite")
     return Inverted(best, best_z)
+
+
+def _keep(better: Tensor, new: Tensor, kept: Tensor) -> None:
+    """Copy the rows of `new` where `better` (n,) is true into `kept`; an index by a mask would wait for the device."""
+    kept.copy_(torch.where(better.view(-1, *[1] * (kept.ndim - 1)), new, kept))
 
 
 def decode_and_gradient(

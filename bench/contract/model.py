@@ -52,6 +52,11 @@ class GenerativeModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def sampling_dtype(self) -> str:
+        """What a sample is computed in, for the record: the weights' type, unless the sampler rounds to another."""
+        return str(next(self.parameters()).dtype).removeprefix("torch.")
+
     def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
         """A draw of `n` latents (n, ...) from the prior."""
         return self.prior.draw(n, *self.latent_shape, generator=generator)
@@ -135,7 +140,9 @@ class Trainer(Protocol):
         """All that a resumed training needs: nested dicts and lists of tensors and JSON values."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a state back whose tensors are on the CPU; for optimizers `bench.contract.optimizers.load_optimizer`."""
+        ...
 
 
 def count_parameters(*networks: nn.Module) -> int:

@@ -29,7 +29,7 @@ def seeded_init(generator: torch.Generator) -> Iterator[None]:
     """Layers built inside draw their first weights from `generator`; the global random state is left as it was."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reseed every GPU's as well
         yield
 
 

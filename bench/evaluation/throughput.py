@@ -32,6 +32,7 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
     sampling, or of the whole process on a CPU (None where the system does not say).
     """
     device = model.device
+    runtime.release_memory(device)
     model.sample(batch_size, seeded(seed, "warm-up", device=device))
     runtime.synchronize(device)
     runtime.reset_peak_memory(device)
@@ -48,7 +49,7 @@ def sampler_throughput(model: GenerativeModel, *, batch_size: int, repeats: int,
         batch_size=batch_size,
         repeats=repeats,
         device=runtime.device_name(device.type),
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        dtype=model.sampling_dtype,
         threads=torch.get_num_threads(),
         peak_memory_mib=None if peak is None else round(peak, 1),
         peak_memory_of=peak_of,

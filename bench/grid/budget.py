@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import DivergedError
+from bench.grid.batches import Batches
 from bench.grid.cell import Cell
 from bench.grid.run_state import RunState
 from bench.grid.training import Clock, one_update
@@ -35,6 +36,7 @@ def seconds_per_update(
     Raises UserError where a trainer cannot be built, DivergedError, naming the model, where one diverges meanwhile.
     """
     trainers = [cell.new_trainer(_shape(images), device) for cell in cells]
+    batches = [Batches(images, cell.config.batch_size, cell.seed) for cell in cells]
     runs = [RunState(0, 0.0, [], {}) for _ in cells]
     times: list[list[float]] = [[] for _ in cells]
 
@@ -47,7 +49,7 @@ def seconds_per_update(
                 continue
             before = run.seconds
             try:
-                one_update(trainer, images, run, cell.seed, clock)
+                one_update(trainer, batches[i], run, cell.seed, clock)
             except DivergedError as error:
                 raise DivergedError(f"{cell.model} diverged while it was timed: {error}") from None
             times[i].append(run.seconds - before)

@@ -16,6 +16,7 @@ from bench.grid import outcome, say, space
 from bench.grid.cell import Cell
 from bench.grid.request import Request, plan
 from bench.grid.run import run_cell
+from bench.machine import runtime
 from bench.results.cell_folder import read_all
 from bench.results.record import Record, first_difference
 from bench.results.status import CellStatus
@@ -39,6 +40,8 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
     setup = request.setup
     setup.configure()
     cells = plan(request)
+    if not evaluators:
+        say(f"device: {runtime.described(setup.device)}")
     space.refuse_unwritable(request.out)
     records = read_all(request.out)
     _refuse_conflicts(cells, records, setup.extractor.label)

@@ -41,7 +41,7 @@ class RunState:
             if not path.exists():
                 continue
             try:
-                state, description = load_checkpoint(path, trainer.model.device)
+                state, description = load_checkpoint(path)
             except DamagedCheckpoint as error:
                 print(f"warning: {error}; an earlier state is used", file=sys.stderr, flush=True)
                 path.unlink()  # or the next save would put it in the place of the good one before it

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from bench.contract.images import from_uint8
 from bench.contract.model import Trainer
 from bench.contract.seeds import seeded
 from bench.errors import DivergedError
+from bench.grid.batches import Batches
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
 from bench.results.cell_folder import CellFolder
@@ -47,30 +47,16 @@ class TrainingResult:
     message: str = ""  # what went wrong and when
 
 
-def batch_indices(n: int, batch_size: int, update: int, *keys: int | str) -> Tensor:
-    """The images of one update: a permutation of all `n` an epoch, a function of (keys, update) alone.
-
-    The images left over at an epoch's end are dropped. Fewer images than a batch are drawn with replacement.
-    """
-    if n < batch_size:
-        return torch.randint(n, (batch_size,), generator=seeded(*keys, "batch", update))
-    batches = n // batch_size
-    epoch, place = divmod(update, batches)
-    order = torch.randperm(n, generator=seeded(*keys, "epoch", epoch))
-    return order[place * batch_size : (place + 1) * batch_size]
-
-
-def one_update(trainer: Trainer, images: Tensor, run: RunState, seed: int, clock: Clock) -> dict[str, float]:
+def one_update(trainer: Trainer, batches: Batches, run: RunState, seed: int, clock: Clock) -> dict[str, float]:
     """Make the next update and count it and its seconds in `run`; the trainer's scalars, which may be not finite.
 
     Batch and noise are functions of (seed, update). Raises DivergedError of the trainer's, naming the update.
     """
     started = clock()
-    batch = images[batch_indices(len(images), trainer.config.batch_size, run.done, seed).to(images.device)]
     device = trainer.model.device
     generator = seeded(seed, "update", run.done, device=device)
     try:
-        scalars = trainer.step(from_uint8(batch.to(device)), generator)
+        scalars = trainer.step(from_uint8(batches(run.done).to(device)), generator)
     except DivergedError as error:
         raise DivergedError(f"{error}, at update {run.done + 1}") from None
     run.seconds += clock() - started
@@ -103,12 +89,12 @@ def train(
     with a checkpoint: signals.Interrupted.
     """
     updates = trainer.config.updates
-    run = RunState.start(folder, trainer, seed)
+    run, batches = RunState.start(folder, trainer, seed), Batches(images, trainer.config.batch_size, seed)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
     saved_at, saved = time.monotonic(), run.done
 
     def update() -> None:
-        scalars = one_update(trainer, images, run, seed, time.perf_counter)
+        scalars = one_update(trainer, batches, run, seed, time.perf_counter)
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)

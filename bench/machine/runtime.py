@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bench.errors import UserError
+from bench.machine import gpu
 
 try:
     import resource
@@ -27,23 +28,44 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 
 
 def resolve_device(choice: str) -> torch.device:
-    """The device for `auto` (CUDA if available), `cpu` or `cuda`; UserError for another choice or a missing GPU."""
+    """The device for `auto` (CUDA if available), `cpu` or `cuda`; UserError for another choice or a missing GPU.
+
+    `auto` says on standard error when it leaves a GPU unused because this torch cannot run on it.
+    """
     if choice not in ("auto", "cpu", "cuda"):
         raise UserError(f"unknown device {choice!r}: choose one of auto, cpu, cuda")
-    there = torch.cuda.is_available()
-    if choice == "cuda" and not there:
-        raise UserError("device 'cuda' is not available on this machine: choose --device cpu or auto")
-    return torch.device("cuda" if there and choice != "cpu" else "cpu")
+    if choice == "cpu":
+        return torch.device("cpu")
+    there, hindrance = torch.cuda.is_available(), gpu.hindrance()
+    if there and not hindrance:
+        return torch.device("cuda")
+    if choice == "cuda":
+        reason = f" ({hindrance})" if hindrance else ""
+        raise UserError(f"device 'cuda' is not available on this machine{reason}: choose --device cpu or auto")
+    if hindrance:
+        print(f"warning: the CPU is used, not the GPU: {hindrance}", file=sys.stderr, flush=True)
+    return torch.device("cpu")
+
+
+def described(device: torch.device) -> str:
+    """One line for who starts a run: the processor or GPU, and what runs it."""
+    name = device_name(device.type)
+    if device.type == "cpu":
+        return f"{name}, {torch.get_num_threads()} threads"
+    found = gpu.facts()
+    return (
+        f"{name}, {found['memory_mib']} MiB, compute capability {found['compute_capability']}, "
+        f"driver {found['driver'] or 'unknown'}, CUDA {found['cuda']}, cuDNN {found['cudnn']}"
+    )
 
 
 def configure(threads: int | None = None) -> None:
-    """Set the process up once: allocator (unless BENCH_KEEP_MALLOC is set), threads, full float32 convolutions."""
+    """Set the process up once: allocator (unless BENCH_KEEP_MALLOC is set), threads, full and repeatable float32."""
     if not os.environ.get("BENCH_KEEP_MALLOC"):
         keep_large_blocks()
     if threads is not None:
         torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    gpu.full_float32()
 
 
 def keep_large_blocks() -> bool:
@@ -61,15 +83,32 @@ def keep_large_blocks() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means that the device, or the CPU's allocator, had no memory left."""
-    text = str(error)
-    cpu = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
-    return cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    """Whether the device, or the allocator of the CPU, had no memory left."""
+    return _shortage(error) is not None
+
+
+def _shortage(error: BaseException | None) -> BaseException | None:
+    """The error that tells of the lack of memory: `error`, or the one that it came up from.
+
+    Where memory runs out inside the capture of a graph, the end of the capture fails as well, and that error is raised.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        text = str(error)
+        cpu = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
+        if cpu or isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return error
+        if not isinstance(error, RuntimeError):
+            return None
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def out_of_memory(error: BaseException) -> str:
-    """The error as one line for a record."""
-    first = str(error).splitlines()[0][:200] if str(error) else "none left"
+    """One line for a record."""
+    text = str(_shortage(error) or error)
+    first = text.splitlines()[0][:200] if text else "none left"
     return f"out of memory ({first})"
 
 
@@ -87,6 +126,12 @@ def device_name(kind: str) -> str:
     return platform.processor() or platform.machine()
 
 
+def release_memory(device: torch.device) -> None:
+    """Give a GPU's memory back that nothing holds any more, that of graphs that are gone included."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Reset the peak memory of a GPU; the resident peak of a process cannot be reset."""
     if device.type == "cuda":
@@ -99,7 +144,8 @@ def peak_memory(device: torch.device) -> tuple[float | None, str]:
     The peak is None for a CPU on a system that does not report it (Windows).
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20, "tensors on the GPU while sampling"
+        peak = torch.cuda.max_memory_allocated(device) + gpu.captured_memory()
+        return peak / 2**20, "tensors on the GPU while sampling, and the memory of captured graphs"
     if resource is None:
         return None, "not known on this system"
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
@@ -149,6 +195,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device_name(device.type),
+        "gpu": gpu.facts() if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
         "packages": packages,
         "git_commit": commit,

@@ -16,6 +16,7 @@ from bench.data import ImageData
 from bench.errors import DivergedError, UserError
 from bench.evaluation import Yardstick
 from bench.grid import say, space
+from bench.grid.batches import Batches
 from bench.grid.budget import seconds_per_update, with_updates
 from bench.grid.cell import Cell
 from bench.grid.request import Request, plan
@@ -179,6 +180,7 @@ class Runner:
         self.cell = replace(cell, config=replace(cell.config, updates=lane.planned))
         self.lane, self.track = lane, track
         self.trainer = self.cell.new_trainer(tuple(track.images.shape[1:]), track.device)
+        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed)
         self.run = RunState.start(cell.folder, self.trainer, cell.seed)
 
     def turn(self, target: float) -> bool:
@@ -217,7 +219,7 @@ class Runner:
         run, before = self.run, self.run.done
         with signals.deferred() as signal:
             while run.done < self.lane.planned and run.seconds < target and not signal.noted:
-                scalars = one_update(self.trainer, self.track.images, run, self.cell.seed, self.track.clock)
+                scalars = one_update(self.trainer, self.batches, run, self.cell.seed, self.track.clock)
                 if bad := first_bad(scalars):
                     raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
                 run.last = scalars

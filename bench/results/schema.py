@@ -89,7 +89,7 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
     "": {"log": str, "untrained": dict, "latent_dimensions": int},
-    "environment": {"packages": dict, "git_commit": str, "git_dirty": bool, "threads": int},
+    "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
         **dict.fromkeys(

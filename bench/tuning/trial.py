@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.config.settings import build
 from bench.errors import DivergedError
 from bench.evaluation import Yardstick
+from bench.grid.batches import Batches
 from bench.grid.budget import seconds_per_update, with_updates
 from bench.grid.cell import Cell
 from bench.grid.run_state import RunState
@@ -57,8 +58,9 @@ def run(
         (each,) = seconds_per_update([cell], images, device, seconds=TIMED * seconds, clock=clock)
         cell = with_updates(cell, seconds, each)
         trainer = cell.new_trainer(tuple(images.shape[1:]), device)
+        batches = Batches(images, cell.config.batch_size, cell.seed)
         while run.done < cell.config.updates:
-            scalars = one_update(trainer, images, run, cell.seed, clock)
+            scalars = one_update(trainer, batches, run, cell.seed, clock)
             if bad := first_bad(scalars):
                 raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
         found = replace(found, score=yardstick.score(trainer.model, cell.seed).value)

@@ -6,14 +6,16 @@ A chain is captured once for its energy, settings and shape, and replayed with n
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-WARM_UPS = 2  # runs before the capture, for the libraries' choice of kernels and their workspaces
-KEPT = 8  # graphs per energy; the oldest goes first
+WARM_UP_STEPS = 2  # before the capture, for the libraries' choice of kernels and their workspaces; all steps are alike
+KEPT = 16  # graphs per energy, twice what an evaluation needs; the one not used for the longest time goes first
+REGISTERS = torch.__version__ < (2, 14)  # from then on a capture finds its generators itself
 
 Run = Callable[[Any, Tensor, Any, torch.Generator | None, Tensor | None], Tensor]  # as `ebm.langevin.run`
 
@@ -28,10 +30,14 @@ def replayed(
         return run(energy, x, settings, generator, norms)
     key = graph_key(energy, x, settings, noisy=generator is not None)
     graphs = _graphs.setdefault(energy, {})
-    if key not in graphs:
+    if key in graphs:
+        graphs[key] = graphs.pop(key)  # the latest used is the last
+    else:
         while len(graphs) >= KEPT:
             graphs.pop(next(iter(graphs)))
-        graphs[key] = ChainGraph(run, energy, x, settings, noisy=generator is not None)
+        # one memory pool for an energy: nothing of a replay outlives it but its end, which is copied at once
+        pool = next(iter(graphs.values())).graph.pool() if graphs else None
+        graphs[key] = ChainGraph(run, energy, x, settings, noisy=generator is not None, pool=pool)
     return graphs[key].replay(x, generator, norms)
 
 
@@ -44,26 +50,26 @@ def graph_key(energy: nn.Module, x: Tensor, settings: Any, *, noisy: bool) -> tu
 class ChainGraph:
     """One captured chain. The weights are read anew at each replay, since their preparation is part of the graph."""
 
-    def __init__(self, run: Run, energy: nn.Module, x: Tensor, settings: Any, *, noisy: bool):
+    def __init__(self, run: Run, energy: nn.Module, x: Tensor, settings: Any, *, noisy: bool, pool: Any = None):
         self.start = x.detach().clone(memory_format=torch.channels_last)
         self.norms = torch.zeros(settings.steps, device=x.device)
         # the graph's own generator: at each replay it takes over the caller's state and hands it back
         self.generator = torch.Generator(x.device) if noisy else None
 
-        def chain() -> Tensor:
+        def chain(settings: Any) -> Tensor:
             return run(energy, self.start, settings, self.generator, self.norms)
 
-        side = torch.cuda.Stream(x.device)
-        side.wait_stream(torch.cuda.current_stream(x.device))
+        current, side = torch.cuda.current_stream(x.device), torch.cuda.Stream(x.device)
+        side.wait_stream(current)
         with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                chain()
-        torch.cuda.current_stream(x.device).wait_stream(side)
+            chain(replace(settings, steps=min(WARM_UP_STEPS, settings.steps)))
+        current.wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        if self.generator is not None:
+        if self.generator is not None and REGISTERS:
             self.graph.register_generator_state(self.generator)
-        with torch.cuda.graph(self.graph):
-            self.end = chain()
+        # the outer block: a capture that fails, for want of memory, leaves its own stream the current one
+        with torch.cuda.stream(current), torch.cuda.graph(self.graph, pool=pool):
+            self.end = chain(settings)
 
     def replay(self, x: Tensor, generator: torch.Generator | None, norms: Tensor | None) -> Tensor:
         """The chain's end from `x`, a tensor of its own; `generator` moves on as if it had drawn the noise itself."""

@@ -12,7 +12,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-OF = {"cpu": "tensors, counted as they are made", "cuda": "tensors on the GPU, by its allocator"}
+from bench.machine import gpu
+
+OF = {"cpu": "tensors, counted as they are made", "cuda": "tensors and captured graphs on the GPU, by its allocator"}
 
 
 class _Tracker(TorchDispatchMode):
@@ -52,13 +54,14 @@ def _holder(t: Tensor) -> tuple[Callable[[], bool], int]:
 def peak_mib(function: Callable[[], Any], device: torch.device) -> float:
     """MiB that one call of `function` holds at its peak, above what is there before it."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated(device) + gpu.captured_memory()
         function()  # graphs and workspaces are made once
         torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         function()
         torch.cuda.synchronize(device)
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+        return (torch.cuda.max_memory_allocated(device) + gpu.captured_memory() - before) / 2**20
     with _Tracker() as tracker:
         function()
     return tracker.peak / 2**20

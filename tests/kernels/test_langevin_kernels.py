@@ -12,7 +12,7 @@ from bench.contract.seeds import seeded
 from ebm.energy import ENERGY_NETS
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from tests.builders import images, short_run, trainer
-from tests.kernels.floor import bare_convolutions, gflop, record
+from tests.kernels.floor import bare_convolutions, gflop, record, repeated
 from tests.kernels.measure import DEVICE, SECONDS, Race, peak_memory, sgemm, timed
 from tests.kernels.memory import peak_mib
 from tests.kernels.subjects import (
@@ -50,7 +50,7 @@ def race_of_chain(benchmark, net, x, steps, found_peers=None, /, *, seconds=SECO
         """Each a function that runs its `steps` and returns their seconds."""
         some = max(1, steps // part)
         of_peers = {name: lambda peer=peer: peer.seconds(steps) for name, peer in (found_peers or {}).items()}
-        floor = timed(lambda: [replay() for _ in range(some)])
+        floor = timed(repeated(replay, some, DEVICE))
         return {
             "floor": lambda: steps / some * floor(),
             **of_peers,
@@ -138,7 +138,7 @@ def test_training_update(benchmark, n_f, shape, steps):
     x = images(BATCH, shape).to(DEVICE)
     generator, norms = seeded("noise", device=DEVICE), torch.zeros(steps, device=DEVICE)
 
-    def reference_chain(start, generator, norms):
+    def reference_chain(start, generator, norms, checked):
         norms.zero_()
         return chain_by_reference(plain.learner.energy, start, steps, generator)
 
