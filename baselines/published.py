@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from baselines.nets import check_side
 from baselines.published_chain import published_chain
 from bench.contract.config import ModelConfig, require
-from bench.contract.inversion import Inverted, InvertingModel, invert
-from bench.contract.model import Observer
-from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.inversion import InvertingModel, OfEnd
+from bench.contract.optimizers import load_optimizer
+from bench.contract.priors import UNIFORM
 from bench.contract.seeds import seeded_init
 from bench.errors import NotFiniteError
 
@@ -37,13 +37,14 @@ class PublishedConfig(ModelConfig):
     sigma: float = 0.03  # standard deviation of the noise added to the data
     lr: float = 1e-4
     beta1: float = 0.9
+    inversion_rate: float = 0.5  # of the error of a decode, by which an inversion moves the latent
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "n_f": 4, "steps": 3}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n_f", "steps"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("step_size", "lr"):
+        for name in ("step_size", "lr", "inversion_rate"):
             require(self, name, getattr(self, name) > 0, "above 0")
         for name in ("noise_std", "sigma"):
             require(self, name, getattr(self, name) >= 0, "0 or more")
@@ -74,11 +75,13 @@ class Published(InvertingModel):
     """f and its short-run chain. A latent is the chain's start, an image-shaped uniform draw."""
 
     step_name = "Langevin step"
+    prior = UNIFORM
 
     def __init__(self, f: nn.Module, config: PublishedConfig, image_shape: tuple[int, int, int]):
         super().__init__()
         self.f = f
-        self.config, self.image_shape, self.evaluations_per_sample = config, image_shape, config.steps
+        self.config, self.evaluations_per_sample = config, config.steps
+        self.image_shape = self.latent_shape = image_shape
 
     def chain(self, x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
         """The end of `steps` steps from `x`, not clamped, noise-free without a generator; may be not finite."""
@@ -97,10 +100,6 @@ class Published(InvertingModel):
                 draw=torch.zeros_like if generator is None else draw,
             )
 
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        """Chain starts (n, C, H, W), uniform on [-1, 1)."""
-        return draw_uniform(n, *self.image_shape, generator=generator)
-
     def decode(self, latents: Tensor) -> Tensor:
         """The noise-free chain's end, clamped to [-1, 1]. Raises NotFiniteError where it is not finite."""
         return finite(self.chain(latents, self.config.steps)).clamp(-1, 1)
@@ -110,27 +109,14 @@ class Published(InvertingModel):
         start = self.sample_latents(n, generator)
         return finite(self.chain(start, self.config.steps, generator)).clamp(-1, 1)
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_uniform(a, b, t)
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        """The noise-free chain's end; f is piecewise linear, so that dM/dz = I almost everywhere."""
+        end = finite(self.chain(z, self.config.steps))
+        return end, of_end(end)
 
-    def invert(
-        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Inverted:
-        """Gradient descent on ||x - M(z)||^2 from a draw of the prior: f is piecewise linear, so that dM/dz = I."""
-
-        def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-            end = finite(self.chain(z, self.config.steps))
-            return end.clamp(-1, 1), 2 * (end - images)
-
-        start = self.sample_latents(len(images), generator)
-        return invert(
-            decode_and_gradient,
-            start,
-            images,
-            budget=budget,
-            optimizer=lambda z: torch.optim.SGD(z, lr=0.25),  # a step takes half of the error away
-            observe=observe,
-        )
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        """Gradient descent: where dM/dz = I, a latent moves by `inversion_rate` times the error of its decode."""
+        return torch.optim.SGD(latents, lr=self.config.inversion_rate / 2)
 
     def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor:
         """The noisy chain at `frames` evenly spaced steps from 0 to K: (frames, n, C, H, W), clamped to [-1, 1]."""
@@ -191,4 +177,4 @@ class PublishedTrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])

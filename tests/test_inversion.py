@@ -47,7 +47,7 @@ def test_projection_leaves_draws_where_they_are(prior):
 @every_inverting_model
 def test_inverted_latents_lie_where_the_prior_s_draws_do(name):
     """Even where the optimizer would leave: steps are far too large."""
-    rates = {"ebm": "inversion_rate", "ebm-residual": "inversion_rate"}
+    rates = dict.fromkeys(("ebm", "ebm-residual", "published"), "inversion_rate")
     model = trainer(name, **{rates.get(name, "inversion_lr"): 1.9}).model
     found = model.invert(2 * images(6).sign(), 6, seeded("r")).latents
     if model.prior is UNIFORM:
