@@ -19,7 +19,9 @@ from bench.contract.seeds import BLOCK, seeded
 from bench.evaluation.config import EvaluationConfig
 from bench.metrics.images import reconstruction_mse
 
-RATE = 0.1  # Adam's, in units of the standard normal prior that every piece is moved in: the same for all models
+# Adam's, in the standard normal space that every piece is moved in. After 50 decodes on digits 0.3 is nearer to what
+# 300 reach than 0.1 is, for EBM, DCGAN and VAE alike.
+RATE = 0.3
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ MEASURES = {  # by the names of the scores
     "PSNR": Measure("PSNR", "higher", "in dB, mean over images"),
     "SSIM": Measure("SSIM", "higher", "windows of 7x7 pixels"),
     INVERTED: Measure(
-        "reconstruction MSE, inverted", "lower", "by latent inversion, also of a model that has an encoder"
+        "inverted reconstruction MSE", "lower", "by latent inversion, also of a model that has an encoder"
     ),
     INPAINTING: Measure("in-painting MSE", "lower", f"of the right half, of which nothing is seen; {_PIXELS}"),
 }
