@@ -67,6 +67,16 @@ def test_two_kinds_of_spoilt_images_are_both_named():
     assert rank(section).barred["precision"].startswith(f"images that are {BLURRED} and real, with noise score better")
 
 
+def test_noise_bars_a_column_too():
+    records = decided()
+    for record in records:
+        for one in record["references"]["ceiling"]["metrics"]:
+            one |= {"n_generated": 299} | ({"value": 1.0, "per_seed": [1.0]} if one["name"] == "recall" else {})
+    assert (
+        rank(section_of(*records)).barred["recall"] == "images that are uniform noise score better than real, held out"
+    )
+
+
 def test_counts_that_differ_bar_nothing():
     records = decided()
     spoilt(records, precision=1.0)
@@ -125,3 +135,16 @@ def test_a_table_of_equal_counts_must_have_them():
     records[0]["metrics"][-1]["n_real"] = 700
     with pytest.raises(UserError, match=r"n_real is 797 for .* and 700 for"):
         section_of(*records)
+
+
+def test_a_note_that_a_model_s_score_has_is_not_said_again_of_a_reference():
+    records = decided()
+    for record in records:
+        floor = record["references"]["floor"]["metrics"]
+        for one in (*record["metrics"], *floor):
+            if one["name"] == "density":
+                one["note"] = "balls reach far"
+        floor[0]["note"] = "few images"
+    lines = caption(section_of(*records))
+    assert [line for line in lines if "balls" in line] == ["density(efficientnet-lite0): balls reach far."]
+    assert "real, held out, FD(efficientnet-lite0): few images." in lines

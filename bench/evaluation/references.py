@@ -70,7 +70,7 @@ def references(
             scores = []
         if title == RESPLIT:
             more = f"{len(pixels):,} real images against {these.real:,} others, as only {unseen:,} are not for training"
-            scores = [counts.following(one, more) for one in scores]
+            scores = [counts.following(one, more) for one in scores[:1]] + scores[1:]
         result[kind] = Reference(title, merged([[*scores, *others[kind]]]))
     result["expected"] = Reference(EXPECTED, merged([_expected(result["ceiling"].scores, real, config)]))
     return {kind: result[kind] for kind in ("floor", "expected", "blurred", "noised", "ceiling")}

@@ -130,10 +130,11 @@ def _references(section: Section) -> list[str]:
             "Where their counts are not the models', compare with care: fewer images raise a Fréchet distance; KID has "
             "the same expectation at any."
         )
+    told = {(metric["label"], metric.get("note")) for one in section.records for metric in one.metrics}  # of models
     for reference in references:
         notes: dict[tuple[str, str], list[str]] = {}
         for metric in reference.metrics.values():
-            if metric.get("note"):
+            if metric.get("note") and (metric["label"], metric["note"]) not in told:
                 made_of = metric.get("made_of") or reference.title
                 notes.setdefault((made_of, metric["note"]), []).append(metric["label"])
         lines += [f"{title}, {', '.join(labels)}: {sentence(note)}" for (title, note), labels in notes.items()]

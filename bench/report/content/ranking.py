@@ -94,14 +94,14 @@ def _untrained(section: Section) -> dict[str, str]:
 
 
 def _corrupted(section: Section) -> dict[str, str]:
-    """The metrics by which real images that were spoilt on purpose are better than real images, at equal counts."""
+    """The metrics by which images that were spoilt on purpose, or noise, are better than real ones, at equal counts."""
     references = {reference.kind: reference for reference in section.references}
     found: dict[str, list[str]] = {}
     if (floor := references.get("floor")) is None:
         return {}
     for metric in section.tabulated:
         name = metric["name"].removesuffix(f" at {EQUAL}")
-        for spoilt in (references[kind] for kind in ("blurred", "noised") if kind in references):
+        for spoilt in (references[kind] for kind in ("blurred", "noised", "ceiling") if kind in references):
             ours, theirs = (one.metrics.get(metric["name"], {}) for one in (floor, spoilt))
             if any(ours.get(field) is None or ours[field] != theirs.get(field) for field in ("n_generated", "n_real")):
                 continue
