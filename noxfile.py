@@ -1,4 +1,4 @@
-"""Sessions: `nox -s benchmark`, `paper`, `tests`, `lint`, `kernels`, `faults`, `fuzz`, `gpu`.
+"""Sessions: `nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `kernels`, `faults`, `fuzz`, `gpu`.
 
 All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
 `--` goes to the command.
@@ -77,6 +77,12 @@ def benchmark(session: nox.Session) -> None:
 def paper(session: nox.Session) -> None:
     """The paper's tables and figures at the quick scale (docs/paper.md); `-- --scale cpu` for another one."""
     session.run(environment(session), "-m", "bench.paper", *session.posargs, external=True)
+
+
+@nox.session
+def race(session: nox.Session) -> None:
+    """Score against training seconds: the quick profile's models and the published algorithm (docs/race.md)."""
+    session.run(environment(session), "-m", "bench.race", *session.posargs, external=True)
 
 
 @nox.session

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from baselines.nets import downward, upward
 from bench.contract.config import ModelConfig, require
-from bench.contract.inversion import Inverted, InvertingModel, invert
-from bench.contract.model import Observer
+from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.optimizers import load_optimizer
-from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.priors import UNIFORM
 from bench.contract.seeds import seeded_init
 
 
@@ -27,6 +26,12 @@ class DCGANConfig(ModelConfig):
     beta1: float = 0.5
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (5e-5, 2e-3, "log"),
+        "latent": [16, 32, 64, 128],
+        "width": [32, 64, 128],
+        "beta1": [0.0, 0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,43 +49,26 @@ class DCGANConfig(ModelConfig):
 class DCGAN(InvertingModel):
     """The generator alone. Latents (n, latent), uniform on [-1, 1)."""
 
+    prior = UNIFORM
+
     def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, inversion_lr: float):
         super().__init__()
         channels, side, _ = image_shape
-        self.image_shape, self.latent, self.inversion_lr = image_shape, latent, inversion_lr
+        self.image_shape, self.latent_shape, self.inversion_lr = image_shape, (latent,), inversion_lr
         self.generator = upward(latent, channels, side, width)
-
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw_uniform(n, self.latent, generator=generator)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
+        return self._image(latents)
+
+    def _image(self, latents: Tensor) -> Tensor:
         return self.generator(latents[:, :, None, None])
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_uniform(a, b, t)
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        return pull_back(self._image, z, of_end)
 
-    def invert(
-        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Inverted:
-        """Adam on ||x - G(z)||^2 from a draw of the prior, kept in its support: the best of `budget` decodes."""
-
-        def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.enable_grad():
-                z = z.detach().requires_grad_()
-                decoded = self.generator(z[:, :, None, None])
-                (gradient,) = torch.autograd.grad((decoded - images).square().sum(), z)
-            return decoded.detach(), gradient
-
-        return invert(
-            decode_and_gradient,
-            self.sample_latents(len(images), generator),
-            images,
-            budget=budget,
-            optimizer=lambda z: torch.optim.Adam(z, lr=self.inversion_lr),
-            project=lambda z: z.clamp(-1, 1),
-            observe=observe,
-        )
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(latents, lr=self.inversion_lr)
 
 
 class DCGANTrainer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,15 +19,14 @@ from baselines import ode
 from baselines.unet import UNet
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
-from bench.contract.inversion import Inverted, InvertingModel, invert
+from bench.contract.inversion import InvertingModel, OfEnd
 from bench.contract.model import Observer
 from bench.contract.optimizers import load_optimizer
-from bench.contract.priors import draw_normal, mix_normal
+from bench.contract.priors import NORMAL, draw_normal
 from bench.contract.seeds import seeded_init
 from bench.errors import NotFiniteError
 
 RECONSTRUCT = ("inversion", "backward")
-SHELL = 3 / math.sqrt(2)  # three standard deviations of a standard normal draw's norm, in many dimensions
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,13 @@ class FlowConfig(ModelConfig):
     inversion_lr: float = 0.1  # Adam's rate for latent inversion
 
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "width": 4, "evaluations": 4}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (2e-4, 5e-3, "log"),
+        "width": [16, 32, 48, 64],
+        "blocks": [1, 2],
+        "ema": [0.99, 0.995, 0.999],
+        "beta1": [0.0, 0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,20 +119,19 @@ def matching_loss(velocity: ode.Field, images: Tensor, generator: torch.Generato
 class Flow(InvertingModel):
     """A latent is image-shaped standard normal noise; its image, where the flow takes it from time 0 to 1."""
 
+    prior = NORMAL
     paths_run_on = False
 
     def __init__(self, velocity: nn.Module, image_shape: tuple[int, int, int], settings: SamplerSettings):
         super().__init__()
         self.velocity, self.image_shape, self.settings = velocity, image_shape, settings
+        self.latent_shape = image_shape
         self.evaluations_per_sample = settings.evaluations
         self.reconstructs_by_inversion = settings.reconstruct == "inversion"
 
     def steps(self, start: float = 0.0, end: float = 1.0) -> list[ode.Step]:
         """The solver's steps of one sample, in either direction."""
         return ode.steps(self.settings.solver, self.settings.evaluations, start, end)
-
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw_normal(n, *self.image_shape, generator=generator)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The flow's end, clamped to [-1, 1]. Raises NotFiniteError, naming the step, where it is not finite."""
@@ -148,30 +153,24 @@ class Flow(InvertingModel):
             raise NotFiniteError(f"the flow is not finite from step {first} of {len(path)} on")
         return path
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_normal(a, b, t)
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        """The flow's end, not clamped, and v^T dM/dz for v = of_end(M(z)), each (n, C, H, W).
 
-    def invert(
-        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Inverted:
-        """Adam on ||x - M(z)||^2 from a draw of the prior, kept on its shell: the best of `budget` decodes.
-
-        Where a pixel is clamped the gradient is taken as if it were not (straight through), or it could never return.
+        The graph of one step alone is held at any time: the states between the steps are kept, and each step is
+        computed again on the way back (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174).
         """
+        steps = self.steps()
+        with torch.no_grad():
+            path = [z.detach(), *ode.states(self.velocity, z.detach(), steps)]
+        v = of_end(path[-1])
+        for step, state in zip(reversed(steps), reversed(path[:-1]), strict=True):
+            with torch.enable_grad():
+                x = state.requires_grad_()
+                (v,) = torch.autograd.grad(step(self.velocity, x), x, v)
+        return path[-1], v
 
-        def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-            end, gradient = pull_back(self, z, lambda end: 2 * (end.clamp(-1, 1) - images))
-            return end.clamp(-1, 1), gradient
-
-        return invert(
-            decode_and_gradient,
-            self.sample_latents(len(images), generator),
-            images,
-            budget=budget,
-            optimizer=lambda z: torch.optim.Adam(z, lr=self.settings.inversion_lr),
-            project=to_shell,
-            observe=observe,
-        )
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(latents, lr=self.settings.inversion_lr)
 
     def reconstruct(
         self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
@@ -197,35 +196,6 @@ class Flow(InvertingModel):
         """The same velocity with `factor` times the evaluations, rounded and at least 1."""
         evaluations = max(1, round(factor * self.settings.evaluations))
         return Flow(self.velocity, self.image_shape, replace(self.settings, evaluations=evaluations))
-
-
-def pull_back(model: Flow, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """M(z), not clamped, and v^T dM/dz for v = of_end(M(z)), each (n, C, H, W).
-
-    The graph of one step alone is held at any time: the states between the steps are kept, and each step is computed
-    again on the way back (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174).
-    """
-    steps = model.steps()
-    with torch.no_grad():
-        path = [z.detach(), *ode.states(model.velocity, z.detach(), steps)]
-    v = of_end(path[-1])
-    for step, state in zip(reversed(steps), reversed(path[:-1]), strict=True):
-        with torch.enable_grad():
-            x = state.requires_grad_()
-            (v,) = torch.autograd.grad(step(model.velocity, x), x, v)
-    return path[-1], v
-
-
-def to_shell(latents: Tensor) -> Tensor:
-    """Latents (n, ...), their norms clamped to within three standard deviations of that of the prior's draws.
-
-    A normal prior's support is everything, but its draws in d dimensions lie in a shell of radius sqrt(d), as thick in
-    many dimensions as in few. Samples start there, so an image found elsewhere would say nothing of them.
-    """
-    norms = latents.flatten(1).norm(dim=1).clamp_min(1e-12)
-    radius = math.sqrt(latents[0].numel())
-    factors = norms.clamp(max(0.0, radius - SHELL), radius + SHELL) / norms
-    return latents * factors.view(-1, *[1] * (latents.dim() - 1))
 
 
 class FlowTrainer:

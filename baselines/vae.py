@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from baselines.nets import downward, upward
 from bench.contract.config import ModelConfig, require
-from bench.contract.model import GenerativeModel, Observer
+from bench.contract.inversion import InvertingModel, OfEnd, pull_back
+from bench.contract.model import Observer
 from bench.contract.optimizers import load_optimizer
-from bench.contract.priors import draw_normal, mix_normal
+from bench.contract.priors import NORMAL
 from bench.contract.seeds import seeded_init
 
 LEAST_VARIANCE = 1e-5  # about (1/255)^2: nothing finer than a grey level is worth modelling
@@ -27,14 +28,23 @@ class VAEConfig(ModelConfig):
     variance: float = 0.0  # of the Gaussian likelihood of a pixel; 0: the best one for each batch, its squared error
     lr: float = 1e-3
     beta1: float = 0.9
+    inversion_lr: float = 0.1  # Adam's rate for latent inversion
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "latent": 16, "width": 8}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (1e-4, 5e-3, "log"),
+        "latent": [16, 32, 64, 128, 256],
+        "width": [32, 64, 128],
+        "variance": [0.0, 0.003, 0.01, 0.03, 0.1],
+        "beta1": [0.5, 0.9],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("latent", "width"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "variance", self.variance >= 0, "0 (learned) or more")
-        require(self, "lr", self.lr > 0, "above 0")
+        for name in ("lr", "inversion_lr"):
+            require(self, name, getattr(self, name) > 0, "above 0")
         require(self, "beta1", 0 <= self.beta1 < 1, "in [0, 1)")
 
     def steadier(self) -> dict[str, float]:
@@ -42,13 +52,19 @@ class VAEConfig(ModelConfig):
         return {"lr": self.lr / 2}
 
 
-class VAE(GenerativeModel):
-    """Latents (n, latent), standard normal; an image is the mean of the decoder's Gaussian."""
+class VAE(InvertingModel):
+    """Latents (n, latent), standard normal; an image is the mean of the decoder's Gaussian.
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int):
+    It reconstructs with its encoder; that its decoder can be inverted as well lets it be measured as others are.
+    """
+
+    prior = NORMAL
+    reconstructs_by_inversion = False
+
+    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, inversion_lr: float):
         super().__init__()
         channels, side, _ = image_shape
-        self.image_shape, self.latent = image_shape, latent
+        self.image_shape, self.latent_shape, self.inversion_lr = image_shape, (latent,), inversion_lr
         self.encoder = downward(2 * latent, channels, side, width)
         self.decoder = upward(latent, channels, side, width)
 
@@ -61,15 +77,18 @@ class VAE(GenerativeModel):
         mean, log_variance = self.encoder(images).flatten(1).chunk(2, dim=1)
         return mean, log_variance
 
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw_normal(n, self.latent, generator=generator)
-
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
+        return self._image(latents)
+
+    def _image(self, latents: Tensor) -> Tensor:
         return self.decoder(latents[:, :, None, None])
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_normal(a, b, t)
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        return pull_back(self._image, z, of_end)
+
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(latents, lr=self.inversion_lr)
 
     def reconstruct(
         self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
@@ -102,7 +121,7 @@ class VAETrainer:
     ):
         self.config = config
         with seeded_init(generator):
-            self.model = VAE(image_shape, config.latent, config.width)
+            self.model = VAE(image_shape, config.latent, config.width, config.inversion_lr)
         self.model.to(device).eval()
         self.networks = (self.model,)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(config.beta1, 0.999))

@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contract.inversion import Inverted, InvertingModel, invert
-from bench.contract.model import Observer
-from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.inversion import InvertingModel, OfEnd
+from bench.contract.priors import UNIFORM
 from bench.contract.scores import Curve, Diagnostics, Score
 from bench.errors import NotFiniteError
 from ebm.diagnostics import (
@@ -39,6 +38,7 @@ Named = TypeVar("Named", Score, Curve)
 class MultigridEBM(InvertingModel):
     """Short-run models of rising sides, run as one generator. A latent is an image-shaped draw of the coarsest side."""
 
+    prior = UNIFORM
     step_name = STEP
     ood_score_name = "energy"  # of the finest level
 
@@ -46,7 +46,7 @@ class MultigridEBM(InvertingModel):
         super().__init__()
         self.levels = nn.ModuleList(levels)  # coarse to fine
         self.sides = tuple(level.image_shape[1] for level in levels)
-        self.image_shape = levels[-1].image_shape
+        self.image_shape, self.latent_shape = levels[-1].image_shape, levels[0].image_shape
         self.inversion_lr = inversion_lr  # Adam's rate
         # energy gradients of all levels together, though a coarse level's cost a fraction of the finest one's
         self.evaluations_per_sample = sum(level.settings.steps for level in levels)
@@ -96,10 +96,6 @@ class MultigridEBM(InvertingModel):
             f"the Langevin chain of level {self.sides[index]} is not finite from step {step} of {steps} on"
         )
 
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        """Starts (n, C, s, s) of the coarsest level's chains, uniform on [-1, 1)."""
-        return draw_uniform(n, *self.levels[0].image_shape, generator=generator)
-
     def decode(self, latents: Tensor) -> Tensor:
         """M(z): the noise-free cascade's end, clamped to [-1, 1]."""
         return self.cascade(latents)[-1].clamp(-1, 1)
@@ -108,33 +104,10 @@ class MultigridEBM(InvertingModel):
         """The noisy cascade's end, clamped to [-1, 1]."""
         return self.cascade(self.sample_latents(n, generator), generator)[-1].clamp(-1, 1)
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_uniform(a, b, t)
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(latents, lr=self.inversion_lr)
 
-    def invert(
-        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Inverted:
-        """Adam on ||x - M(z)||^2 from a draw of the prior, kept in its support: the best of `budget` decodes.
-
-        M is taken without its last clamp in the gradient, as by the single chain's inversion.
-        """
-
-        def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-            end, gradient = self.decode_and_pull_back(z, lambda end: 2 * (end - images))
-            return end.clamp(-1, 1), gradient
-
-        return invert(
-            decode_and_gradient,
-            self.sample_latents(len(images), generator),
-            images,
-            budget=budget,
-            optimizer=lambda z: torch.optim.Adam(z, lr=self.inversion_lr),
-            project=lambda z: z.clamp(-1, 1),
-            observe=observe,
-        )
-
-    def decode_and_pull_back(self, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """M(z), not clamped, and v^T dM/dz for v = of_end(M(z))."""
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
         if not all(level.energy.piecewise_linear for level in self.levels):
             return cascade_pull_back(list(self.levels), z, of_end)
         end = self.cascade(z)[-1]
@@ -225,9 +198,7 @@ def reduced(images: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(images, images.shape[-1] // side)
 
 
-def cascade_pull_back(
-    levels: list[ShortRunEBM], z: Tensor, of_end: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
+def cascade_pull_back(levels: list[ShortRunEBM], z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
     """M(z) and v^T dM/dz for v = of_end(M(z)) of a cascade of smooth energies.
 
     The gradient at a level's end is that at the next one's start, transposed through the enlargement; about sqrt(K)

@@ -65,6 +65,14 @@ class MultigridConfig(ModelConfig):
     precision: str = "float32"  # of the chains' convolutions: float32, tf32 (NVIDIA GPUs) or bf16
 
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "n_f": (4,), "steps": (3,)}
+    search: ClassVar[Mapping[str, Any]] = {
+        "lr": (1e-4, 5e-3, "log"),
+        "sigma+sigma_final": (0.02, 0.2, "log"),
+        "n_f": [16, 32, 64],
+        "steps": (5, 30, "log"),
+        "beta1": [0.0, 0.5, 0.9],
+        "energy_penalty": [0.0, 0.001, 0.01, 0.1],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,9 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.contract.inversion import Inverted, InvertingModel, invert
-from bench.contract.model import Observer
-from bench.contract.priors import draw_uniform, mix_uniform
+from bench.contract.inversion import InvertingModel, OfEnd
+from bench.contract.priors import UNIFORM
 from bench.contract.scores import Diagnostics
 from bench.errors import NotFiniteError
 from ebm.diagnostics import (
@@ -35,6 +34,7 @@ from ebm.langevin import ChainSettings, langevin, sampling_dtype
 class ShortRunEBM(InvertingModel):
     """An energy net and the short-run chain that samples it. A latent is the chain's start, an image-shaped draw."""
 
+    prior = UNIFORM
     step_name = STEP
     ood_score_name = "energy"
 
@@ -48,7 +48,7 @@ class ShortRunEBM(InvertingModel):
     ):
         super().__init__()
         self.energy = energy
-        self.image_shape = image_shape
+        self.image_shape = self.latent_shape = image_shape
         self.settings = settings
         self.inversion_rate = inversion_rate
         self.evaluations_per_sample = settings.steps
@@ -77,10 +77,6 @@ class ShortRunEBM(InvertingModel):
             raise not_finite(norms)
         return end
 
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        """Chain starts (n, C, H, W), uniform on [-1, 1)."""
-        return draw_uniform(n, *self.image_shape, generator=generator)
-
     def decode(self, latents: Tensor) -> Tensor:
         """M(z): the noise-free chain's end, clamped to [-1, 1]."""
         return self.chain(latents).clamp(-1, 1)
@@ -89,29 +85,16 @@ class ShortRunEBM(InvertingModel):
         """The noisy chain's end, clamped to [-1, 1]."""
         return self.chain(self.sample_latents(n, generator), generator).clamp(-1, 1)
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_uniform(a, b, t)
+    def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        """The noise-free chain's end and its pulled-back gradient: one chain for a piecewise-linear energy."""
+        if not self.energy.piecewise_linear:
+            return pull_back(self, z, of_end)
+        end = self.chain(z)
+        return end, of_end(end)  # E'' = 0 almost everywhere, so dM/dz = I
 
-    def invert(
-        self, images: Tensor, budget: int, generator: torch.Generator, observe: Observer | None = None
-    ) -> Inverted:
-        """Gradient descent on ||x - M(z)||^2 from a draw of the prior, the best of `budget` decodes."""
-
-        def decode_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-            if self.energy.piecewise_linear:
-                end = self.chain(z)  # E'' = 0 almost everywhere, so dM/dz = I
-                return end.clamp(-1, 1), 2 * (end - images)
-            end, gradient = pull_back(self, z, lambda end: 2 * (end - images))
-            return end.clamp(-1, 1), gradient
-
-        return invert(
-            decode_and_gradient,
-            self.sample_latents(len(images), generator),
-            images,
-            budget=budget,
-            optimizer=lambda z: torch.optim.SGD(z, lr=self.inversion_rate / 2),
-            observe=observe,
-        )
+    def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
+        """Gradient descent: where dM/dz = I, a latent moves by `inversion_rate` times the error of its decode."""
+        return torch.optim.SGD(latents, lr=self.inversion_rate / 2)
 
     def trajectory(self, n: int, generator: torch.Generator, frames: int) -> Tensor:
         """The noisy chain at `frames` evenly spaced steps from 0 to K: (frames, n, C, H, W), clamped to [-1, 1]."""
@@ -166,7 +149,7 @@ def first_failure(norms: Tensor) -> int:
     return int(bad[0]) + 1 if len(bad) else len(norms)
 
 
-def pull_back(model: ShortRunEBM, z: Tensor, of_end: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def pull_back(model: ShortRunEBM, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
     """M(z) and v^T dM/dz for v = of_end(M(z)), by one Hessian-vector product a step: for smooth energies.
 
     v_k = v_{k+1} - step_size * E''(x_k) v_{k+1}. Only about sqrt(K) states of the chain are kept; the others are

@@ -16,7 +16,7 @@ from torch.distributions import LowRankMultivariateNormal
 from bench.contract.config import ModelConfig, require
 from bench.contract.model import GenerativeModel, Observer
 from bench.contract.optimizers import load_optimizer
-from bench.contract.priors import draw_normal, mix_normal
+from bench.contract.priors import NORMAL
 from bench.contract.scores import Diagnostics, description
 from bench.contract.seeds import seeded_init
 
@@ -40,11 +40,12 @@ class PPCAConfig(ModelConfig):
 class PPCA(GenerativeModel):
     """x = mean + W z + sigma eps with z standard normal: latents (n, latent), images (n, C, H, W) in [-1, 1]."""
 
+    prior = NORMAL
     ood_score_name = "negative log likelihood"
 
     def __init__(self, image_shape: tuple[int, int, int], latent: int):
         super().__init__()
-        self.image_shape, self.latent = image_shape, latent
+        self.image_shape, self.latent_shape = image_shape, (latent,)
         pixels = image_shape[0] * image_shape[1] * image_shape[2]
         self.mean = nn.Parameter(torch.zeros(pixels))
         self.components = nn.Parameter(0.1 * torch.randn(pixels, latent))
@@ -55,20 +56,14 @@ class PPCA(GenerativeModel):
         noise = self.log_variance.exp().expand(len(self.mean))
         return LowRankMultivariateNormal(self.mean, self.components, noise)
 
-    def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw_normal(n, self.latent, generator=generator)
-
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         return (self.mean + latents @ self.components.T).clamp(-1, 1).view(-1, *self.image_shape)
 
-    def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return mix_normal(a, b, t)
-
     @torch.no_grad()
     def invert_latents(self, images: Tensor, budget: int, generator: torch.Generator) -> Tensor:
         """The mean of the posterior, (W'W + sigma^2 I)^-1 W' (x - mean): no decode is spent on it."""
-        w, identity = self.components, torch.eye(self.latent, device=self.device)
+        w, identity = self.components, torch.eye(self.components.shape[1], device=self.device)
         precision = w.T @ w + self.log_variance.exp() * identity
         return torch.linalg.solve(precision, w.T @ (images.flatten(1) - self.mean).T).T
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from bench.contract.inversion import InvertingModel, pull_back
 from bench.contract.model import GenerativeModel
-from bench.contract.priors import draw_normal, draw_uniform, mix_normal, mix_uniform
+from bench.contract.priors import NORMAL, UNIFORM, draw_uniform
 from bench.contract.seeds import seeded
 from bench.data import ImageData, content_hash
 from bench.evaluation import EvaluationConfig, Evaluator
@@ -29,24 +30,43 @@ class Scaled(GenerativeModel):
 
     def __init__(self, scale=1.0, normal=False):
         super().__init__()
-        self.image_shape, self.normal = SHAPE, normal
+        self.image_shape = self.latent_shape = SHAPE
+        self.prior = NORMAL if normal else UNIFORM
         self.scale = torch.nn.Parameter(torch.tensor(scale))
-
-    def sample_latents(self, n, generator):
-        return (draw_normal if self.normal else draw_uniform)(n, *SHAPE, generator=generator)
 
     @torch.no_grad()
     def decode(self, latents):
         return (self.scale * latents).clamp(-1, 1)
-
-    def mix_latents(self, a, b, t):
-        return (mix_normal if self.normal else mix_uniform)(a, b, t)
 
     def reconstruct(self, images, budget, generator, observe=None):
         return self.decode(images)
 
     def invert_latents(self, images, budget, generator):
         return images
+
+
+class Linear(InvertingModel):
+    """The image of z is W z + b, small enough to be clamped nowhere near a draw of the prior."""
+
+    def __init__(self, latent, prior, seed=0):
+        super().__init__()
+        self.image_shape, self.latent_shape, self.prior = SHAPE, (latent,), prior
+        weight = torch.randn(64, latent, generator=seeded("weight", seed)) / (5 * latent**0.5)
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(0.1 * torch.randn(64, generator=seeded("bias", seed)))
+
+    def image(self, z):
+        return (z @ self.weight.T + self.bias).view(-1, *SHAPE)
+
+    @torch.no_grad()
+    def decode(self, latents):
+        return self.image(latents).clamp(-1, 1)
+
+    def decode_and_pull_back(self, z, of_end):
+        return pull_back(self.image, z, of_end)
+
+    def inversion_optimizer(self, latents):
+        return torch.optim.Adam(latents, lr=0.02)
 
 
 class Guessing(Scaled):

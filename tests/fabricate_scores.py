@@ -76,11 +76,16 @@ def _paths(kid: float, seeds: int) -> list[dict[str, Any]]:
         "feature length ratio": 1.6 + kid,
         "midpoint realism": 1.1 + kid,
     }
-    return [
-        metric(name + kind, f"interpolation {name}{kind}", "interpolation", value + 0.1 * i, "lower", seeds, **of)
+    shapes = [
+        metric(name + kind, f"interpolation {name}{kind}", "interpolation", value + 0.1 * i, "none", seeds, **of)
         for i, kind in enumerate(["", ", real ends", ", paper path", ", paper path, real ends"])
         for name, value in values.items()
         for of in [{"n": 64, "points": 9, "spread_of": "64 paths"}]
+    ]
+    ranked = {"perceptual path length": 20 + 100 * kid, "midpoint KID, real ends": 0.02 + kid}
+    return shapes + [
+        metric(name, f"interpolation {name}", "interpolation", value, "lower", seeds, n=256, spread_of="256 paths")
+        for name, value in ranked.items()
     ]
 
 

@@ -29,7 +29,6 @@ FEATURE_METRICS = [
     "FD",
     "KID",
     "MMD",
-    "IS",
     "precision",
     "recall",
     "density",
@@ -40,6 +39,11 @@ FEATURE_METRICS = [
 ]  # no FD infinity of so few
 PATH_METRICS = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
 PATH_KINDS = ["", ", paper path", ", real ends", ", paper path, real ends"]
+MIDPOINT_METRICS = {
+    "": ["midpoint KID", "ends KID", "midpoint distance", "perceptual path length"],
+    ", real ends": ["midpoint KID", "ends KID", "midpoint distance", "ends MSE"],
+}
+OOD = ["noise", "blends", "blurred", "constants"]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -91,9 +95,10 @@ def test_record_tells_all_that_a_reader_needs(finished):
     assert data["training"]["updates"] == data["training"]["planned_updates"] == 10
     assert [m["name"] for m in data["metrics"]] == [
         *FEATURE_METRICS,
-        *("MSE", "PSNR", "SSIM"),
-        *(name + kind for kind in PATH_KINDS for name in PATH_METRICS),
-        *("energy gap", "gradient norm", "moment mismatch", "OOD AUROC (noise)"),
+        *("MSE", "PSNR", "SSIM", "MSE, inverted", "in-painting MSE"),
+        *(name + kind for kind in PATH_KINDS for name in [*PATH_METRICS, *MIDPOINT_METRICS.get(kind, [])]),
+        *("energy gap", "gradient norm", "moment mismatch"),
+        *(f"OOD AUROC ({name})" for name in OOD),
     ]
     scored = {m["name"]: m for m in data["metrics"]}
     assert scored["KID"]["lead"]
@@ -112,7 +117,16 @@ def test_floor_and_ceiling_bound_the_scores(finished):
     first, *others = (r.data["references"] for r in read_all(finished))
     assert all(other == first for other in others)
     floor, ceiling = ({m["name"]: m for m in first[kind]["metrics"]} for kind in ("floor", "ceiling"))
+    assert list(first) == ["floor", "expected", "blurred", "noised", "ceiling"]
     assert (first["floor"]["title"], first["ceiling"]["title"]) == ("real, held out", "uniform noise")
+    assert (first["blurred"]["title"], first["noised"]["title"]) == (
+        "real, blurred (sd 0.5 px)",
+        "real, with noise (sd 64 grey levels)",
+    )
+    for spoilt in ("blurred", "noised"):
+        scored = {m["name"]: m for m in first[spoilt]["metrics"]}
+        assert floor["KID"]["value"] < scored["KID"]["value"] < ceiling["KID"]["value"]
+        assert scored.keys() == {name for name, m in floor.items() if m["group"] == "samples"}
     assert {m["n_generated"] for m in floor.values() if m["group"] == "samples"} == {64}  # 16 held out, 48 spare
     assert floor["FD"]["value"] < 0.5 * ceiling["FD"]["value"]
     assert floor["KID"]["value"] < 0.1 * ceiling["KID"]["value"]
@@ -120,6 +134,7 @@ def test_floor_and_ceiling_bound_the_scores(finished):
     assert ceiling["length ratio"]["value"] == pytest.approx(4, rel=0.1)  # four steps, each as long as the ends are far
     assert "MSE" not in floor
     assert ceiling["MSE"]["method"] == "mean image"
+    assert ceiling["perceptual path length"]["value"] == pytest.approx(1 / 0.03**2, rel=0.3)
     assert not any(m["lead"] for m in (*floor.values(), *ceiling.values()))
 
 
@@ -127,7 +142,7 @@ def test_curves_of_a_chain(finished):
     (record,) = [r for r in read_all(finished) if (r.model, r.seed) == ("ebm", 0)]
     curves = {curve["name"]: curve for curve in record.data["curves"]}
     assert set(curves) == {
-        *("MSE by decodes", "gradient norm by step", "energy by step"),
+        *("MSE by decodes", "MSE by latent dimensions", "gradient norm by step", "energy by step"),
         *("gradient norm over a long run", "energy over a long run"),
         *("displacement by layer", "cosine by layer", "noise share by layer"),
         *("KID by Langevin steps", "FD by Langevin steps"),
@@ -141,8 +156,16 @@ def test_curves_of_a_chain(finished):
     assert (len(norms["x"]), norms["mark"]) == (50, 5)
     assert record.metric("gradient norm")["value"] == pytest.approx(sum(norms["y"][:5]) / 5)
     assert (curves["energy by step"]["x"][0], curves["energy by step"]["x"][-1]) == (0, 50)
+    assert curves["MSE by latent dimensions"]["x"] == [4, 64]
+    first = record.data["untrained"]
+    assert [m["name"] for m in first["metrics"]] == ["MSE", "PSNR", "SSIM", "MSE, inverted", "in-painting MSE"]
+    assert [(c["name"], c["x"]) for c in first["curves"]] == [("MSE by latent dimensions", [4, 64])]
+    assert record.data["latent_dimensions"] == 64
     (encoder,) = [r for r in read_all(finished) if (r.model, r.seed) == ("vae", 0)]
-    assert [(c["name"], c["x"]) for c in encoder.data["curves"]] == [("MSE by decodes", [1])]
+    assert [(c["name"], c["x"]) for c in encoder.data["curves"]] == [
+        ("MSE by decodes", [1]),
+        ("MSE by latent dimensions", [4, 16]),
+    ]
 
 
 def test_finished_cells_are_not_run_again(finished, capsys):
@@ -240,6 +263,8 @@ def test_a_finished_model_scored_again_scores_the_same(finished, tmp_path, capsy
         assert scores["metrics"] == record.metrics
         assert scores["references"] == record.data["references"]
         assert scores["curves"] == record.data["curves"]
+        assert scores["untrained"] == record.data["untrained"]
+        assert scores["latent_dimensions"] == record.data["latent_dimensions"]
         for picture, entry in record.data["images"].items():
             assert (out / f"{picture}.png").read_bytes() == (record.folder / entry["file"]).read_bytes()
         assert "| KID(efficientnet-lite0, 64 px) ↓ |" in capsys.readouterr().out

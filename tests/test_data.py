@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data import DataConfig, content_hash, listing, load, split_sizes
+from bench.errors import UserError
 from tests.data_layouts import (
     everything,
     multiset,
@@ -63,6 +64,25 @@ def test_the_held_out_images_do_not_depend_on_how_many_are_for_training(tmp_path
     assert few.notes == many.notes == ()
 
 
+def test_validation_images_come_out_of_training_and_move_no_other(tmp_path):
+    write_folder(tmp_path / "set", 30)
+    spec = f"folder:{tmp_path / 'set'}"
+    whole, apart = read(spec, max_train=20, held_out=2), read(spec, max_train=20, held_out=2, validation=6)
+    assert torch.equal(torch.cat([apart.train, apart.validation]), whole.train)
+    assert torch.equal(apart.held_out, whole.held_out)
+    assert (len(apart.train), len(apart.validation), len(whole.validation)) == (14, 6, 0)
+    assert apart.notes == ("6 training images are set apart for tuning",)
+    assert whole.content_hash == content_hash(whole.train, whole.held_out)
+    assert apart.content_hash == content_hash(apart.train, apart.held_out, apart.validation)
+    with pytest.raises(UserError, match=r"data\.validation=11 .* 20 training images .* give at most 10"):
+        read(spec, max_train=20, held_out=2, validation=11)
+
+
+def test_a_split_without_validation_is_recorded_as_before_there_was_any():
+    assert DataConfig().settings() == {"max_train": 40_000, "held_out": 1_000, "split_seed": 0, "image_size": 0}
+    assert DataConfig(validation=5).settings()["validation"] == 5
+
+
 @given(pool=st.integers(12, 10**7), max_train=st.integers(1, 10**6), held_out=st.integers(1, 10**6))
 def test_split_sizes(pool, max_train, held_out):
     train, held = split_sizes(pool, DataConfig(max_train=max_train, held_out=held_out))
@@ -82,7 +102,7 @@ def test_the_content_hash_sees_one_pixel_and_the_shape():
     assert len(hashes) == 4
 
 
-@pytest.mark.parametrize("field", ["max_train", "held_out", "split_seed", "image_size"])
+@pytest.mark.parametrize("field", ["max_train", "held_out", "split_seed", "image_size", "validation"])
 def test_a_config_out_of_range_names_the_field(field):
     for value in (-1, 1.5):
         with pytest.raises(ValueError, match=f"{field}={value}"):

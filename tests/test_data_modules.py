@@ -11,7 +11,7 @@ import torch
 from bench import compare
 from bench.data import DATASETS, label
 from bench.data.source import Source, TensorPool
-from bench.results.record import read_all
+from bench.results.cell_folder import read_all
 from tests.commands import SMOKE
 from tests.data_layouts import everything, multiset, pixels, read, refused
 

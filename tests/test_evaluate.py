@@ -46,7 +46,7 @@ def test_folders_are_scored(tmp_path, capsys):
         scored[kind] = {one["name"]: one for one in scores["metrics"]}
         assert {one["group"] for one in scores["metrics"]} == {"samples"}
         assert all(len(one["per_seed"]) == 2 and one["n_generated"] == 70 for one in scores["metrics"])
-        assert set(scores["references"]) == {"floor", "ceiling"}
+        assert list(scores["references"]) == ["floor", "expected", "blurred", "noised", "ceiling"]
         for name, entry in scores["images"].items():
             with Image.open(out / f"{name}.png") as picture:
                 assert picture.size == (8 * entry["columns"], 8 * entry["rows"])

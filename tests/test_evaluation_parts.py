@@ -10,13 +10,15 @@ import torch
 from bench.contract.images import from_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.seeds import seeded
-from bench.evaluation import diagnostics, interpolation, reconstruction, samples
+from bench.evaluation import EvaluationConfig, corruptions, diagnostics, interpolation, reconstruction, samples
 from bench.features import Features
 from bench.metrics import ImageSets
 from ebm.diagnostics import chain_curves
 from ebm.langevin import ChainSettings
 from tests.builders import images as noise_images
 from tests.evaluation_builders import SHAPE, Guessing, Pixels, Scaled, by_name, bytes_of, config, real
+
+SHAPES = (*interpolation.MEASURES, interpolation.REALISM)
 
 
 def test_reconstruction_of_a_model_that_is_known():
@@ -65,7 +67,8 @@ def test_kinds_of_paths():
     for normal in (False, True):
         entries, strips = interpolation.interpolate(Scaled(0.2, normal), held_out, real(), config(), 0)
         scored = by_name(entries)
-        assert len(scored) == 4 * 5
+        assert len(scored) == 4 * 5 + 4 + 4
+        assert not any(one.better != "none" for one in entries if one.name.partition(",")[0] in SHAPES)
         assert set(strips) == {"interpolations", "interpolations-reconstructed"}
         for name in (*interpolation.MEASURES, interpolation.REALISM):
             same = scored[name].value == scored[f"{name}, paper path"].value
@@ -91,7 +94,7 @@ def test_a_model_without_latents_of_images_has_no_real_ends():
         invert_latents = GenerativeModel.invert_latents
 
     entries, strips = interpolation.interpolate(Without(0.2), from_uint8(bytes_of(20, 4)), real(), config(), 0)
-    assert len(entries) == 2 * 5
+    assert len(entries) == 2 * 5 + 4
     assert set(strips) == {"interpolations"}
 
 
@@ -141,13 +144,16 @@ def test_ood_scores_tells_sets_apart():
 
 
 def test_other_data_sets_are_made_to_fit(tmp_path, capsys):
-    found = diagnostics.ood_sets(("noise", "digits", "cifar10"), tmp_path, (3, 16, 16), 30, own="x", progress=False)
-    assert {name: tuple(images.shape) for name, images in found.items()} == {
-        "noise": (30, 3, 16, 16),
-        "digits": (30, 3, 16, 16),
-    }
+    real = torch.randint(256, (30, 3, 16, 16), generator=seeded("held out"), dtype=torch.uint8)
+    names = (*EvaluationConfig().ood, "digits", "cifar10")
+    found = diagnostics.ood_sets(names, tmp_path, real, own="x", progress=False)
+    assert list(found) == ["noise", "blends", "blurred", "constants", "digits"]
+    assert {(tuple(images.shape), images.dtype) for images in found.values()} == {((30, 3, 16, 16), torch.uint8)}
+    assert torch.equal(found["blends"], corruptions.blends(real))
+    assert torch.equal(found["blurred"], corruptions.blurred(real))
     assert capsys.readouterr().err.count("no AUROC against cifar10") == 1
-    assert diagnostics.ood_sets(("digits",), tmp_path, (1, 8, 8), 30, own="digits", progress=False) == {}
+    grey_ones = real[:, :1, :8, :8]
+    assert diagnostics.ood_sets(("digits",), tmp_path, grey_ones, own="digits", progress=False) == {}
     grey = diagnostics.fitted(torch.tensor([0, 30, 60], dtype=torch.uint8).view(1, 3, 1, 1), (1, 1, 1))
     assert grey.item() == 30
 

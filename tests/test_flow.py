@@ -11,16 +11,15 @@ from torch import nn
 
 from baselines import ode
 from baselines.flow import (
-    SHELL,
     Flow,
     SamplerSettings,
     conditional_path,
     draw_times,
     matching_loss,
-    pull_back,
-    to_shell,
 )
 from baselines.unet import UNet, level_sides, time_features
+from bench.contract.inversion import decode_and_gradient
+from bench.contract.priors import SHELL, to_shell
 from bench.contract.seeds import seeded, seeded_init
 from bench.errors import NotFiniteError
 from bench.evaluation import pictures
@@ -221,7 +220,7 @@ def test_pulled_back_gradient_equals_finite_differences(solver, evaluations):
     shape = (1, 8, 8)
     model = flow(random_unet(shape), solver, evaluations, shape=shape)
     z, weights, direction = (latents(2, shape, key) for key in ("z", "weights", "direction"))
-    end, gradient = pull_back(model, z, lambda end: weights)
+    end, gradient = model.decode_and_pull_back(z, lambda end: weights)
     torch.testing.assert_close(end, end_of(model, z))
     assert (end - z).abs().max() > 0.1  # the flow does move
     h = 1e-5
@@ -231,25 +230,20 @@ def test_pulled_back_gradient_equals_finite_differences(solver, evaluations):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_inversion_descends_its_own_error(monkeypatch):
+def test_inversion_descends_its_own_error():
     """Its gradient is that of ||x - M(z)||^2 where no pixel is clamped, and still points inwards where one is."""
-    given = []
-    monkeypatch.setattr(
-        "baselines.flow.invert", lambda decode_and_gradient, *_, **__: given.append(decode_and_gradient)
-    )
-    field, x = GaussianField(), torch.zeros(3, *SHAPE, dtype=torch.float64)
-    flow(field).invert(x, 1, seeded("r"))
-    (decode_and_gradient,) = given
+    field, x, seen = GaussianField(), torch.zeros(3, *SHAPE, dtype=torch.float64), torch.ones(SHAPE, dtype=torch.bool)
+    descent = flow(field).decode_and_pull_back
     z, direction, h = 0.3 * latents(3), latents(3, key="direction"), 1e-6
-    decoded, gradient = decode_and_gradient(z)
+    decoded, gradient = decode_and_gradient(descent, z, x, seen)
     assert decoded.abs().max() < 0.99
     ahead, behind = ((end_of(flow(field), z + sign * h * direction) - x).square().flatten(1).sum(1) for sign in (1, -1))
     torch.testing.assert_close((gradient * direction).flatten(1).sum(1), (ahead - behind) / (2 * h))
 
     far = 20 * latents(3)
-    decoded, gradient = decode_and_gradient(far)
+    decoded, gradient = decode_and_gradient(descent, far, x, seen)
     assert (decoded.abs() == 1).any()
-    closer, _ = decode_and_gradient(far - 5 * gradient)
+    closer, _ = decode_and_gradient(descent, far - 5 * gradient, x, seen)
     assert (end_of(flow(field), far - 5 * gradient).abs() < end_of(flow(field), far).abs()).any()
     assert ((closer - x).square().mean() <= (decoded - x).square().mean()).all()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.published_chain import published_chain
 from bench.contract.seeds import seeded
 from bench.errors import UserError
 from ebm.energy import LEAK
@@ -18,7 +19,7 @@ from tests.kernels import __main__ as session
 from tests.kernels import measure, plot, results, table
 from tests.kernels.floor import bare_convolutions, gflop, record
 from tests.kernels.memory import peak_mib
-from tests.kernels.peers import plain_sequence, published_chain
+from tests.kernels.peers import plain_sequence
 from tests.kernels.processes import Peer
 from tests.kernels.subjects import unrolled_inversion
 

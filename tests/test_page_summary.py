@@ -29,7 +29,7 @@ def test_a_winner_is_named_with_test_and_certainty():
     )
     assert "For scale, real, held out (299 images): " in points
     assert "dcgan is better than every other model in IS" in points
-    assert "the lead score first, then the others, Holm-corrected over 21 columns" in points
+    assert "the lead score first, then the others, Holm-corrected over 13 columns" in points
     assert "at most 5 %" in points
     assert "Not tested, as there are fewer than two rows: OOD AUROC (uniform noise)." in points
     assert "network evaluations per sample (dcgan 1, ebm 20, vae 1)" in points

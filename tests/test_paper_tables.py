@@ -56,6 +56,32 @@ def test_there_are_five_tables(whole):
     assert sorted(whole) == ["table-1a", "table-1b", "table-2", "table-3a", "table-3b"]
 
 
+def test_an_inception_score_that_ranks_nothing_or_is_not_there_is_explained(tmp_path, quick):
+    def sentences(change) -> list[str]:
+        out = paper_runs.write(tmp_path / change.__name__, quick)
+        records = measured.read(out, quick)
+        for record in (one for own in records.values() for one in own):
+            record.data["metrics"] = [change(one) for one in record.metrics if change(one)]
+        protocols = measured.protocols(records)
+        (part,) = measured.ablation(out, quick.ablations[0], records, protocols)
+        return captions.ablation(quick.ablations[0], part)
+
+    def as_it_is(one):
+        return one
+
+    def without(one):
+        return None if one["name"] == "IS" else one
+
+    def describing(one):
+        return one | {"better": "none", "note": "biased low; presumes what is not so"} if one["name"] == "IS" else one
+
+    assert not any("IS" in line for line in sentences(as_it_is))
+    assert "digits: no IS, which presumes natural images; evaluation.metrics can name it all the same." in sentences(
+        without
+    )
+    assert "digits: IS presumes what is not so." in sentences(describing)
+
+
 def test_table_1_sets_reported_and_measured_side_by_side(whole):
     row = rows(whole["table-1a"])["ebm"]
     assert row["reported: CIFAR-10 IS ↑"] == "6.21"

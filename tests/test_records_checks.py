@@ -67,7 +67,10 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"evaluation_seeds": []}, r"field evaluation_seeds is \[\]"),
         ({"evaluation_seeds": [0, 0]}, r"field evaluation_seeds is \[0, 0\]"),
         ({"evaluation_seeds": [0, "1"]}, "not a list of one or more different integers"),
-        ({"references": {"middle": {"title": "", "metrics": []}}}, "references.middle is none of floor, ceiling"),
+        (
+            {"references": {"middle": {"title": "", "metrics": []}}},
+            "references.middle is none of floor, expected, blurred, noised, ceiling",
+        ),
         ({"status": "running"}, "status 'running'"),
         ({"parameters": "many"}, "field parameters"),
         ({"training_seed": True}, "field training_seed"),
@@ -92,7 +95,10 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"unknown": {"deep": [10**400]}}, "is out of range"),
         ({"parameters": -1}, "field parameters is -1, which is below 0"),
         ({"log": 3}, "field log is 3, which has the wrong type"),
-        ({"references": {"a\x1b[31m\nb": {}}}, r"field references.a\?\[31m b is none of floor, ceiling"),
+        (
+            {"references": {"a\x1b[31m\nb": {}}},
+            r"field references.a\?\[31m b is none of floor, expected, blurred, noised, ceiling",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path, change, named):

@@ -49,17 +49,17 @@ def test_what_is_best_beyond_chance_is_bold():
     found = bold(section)
     assert found[f"Samples: {KID} ↓"] == ["ebm"]
     assert found["Samples: IS(efficientnet-lite0) ↑"] == ["dcgan"]  # higher is better
-    assert found["Interpolation between real images: length ratio ↓"] == ["ebm"]
+    assert found["Interpolation between real images: midpoint KID ↓"] == ["ebm"]
     assert not any(title.startswith(("Reconstruction", "Diagnostics", "Cost")) for title in found)  # equal, or alone
     assert not any(title.endswith(": copying") for title in found)  # a description
     text, latex = files.as_markdown([section]), files.as_latex([section])
     assert text.count("**") == 2 * latex.count(r"\textbf{") == 2 * len(found)
     assert "**0.010010 ± 0.000025**" in text
     assert r"\textbf{0.010010 $\pm$ 0.000025}" in latex
-    # 8 ranked scores of samples, 3 of reconstruction, 2 * 5 of interpolation
+    # 8 ranked scores of samples, 3 of reconstruction, 2 of interpolation
     assert (
         "Bold: best of its column and better than every other model there (Welch's t-test against each other model, "
-        "the lead score first, then the others, Holm-corrected over the 21 columns of this section, alpha = 0.05)"
+        "the lead score first, then the others, Holm-corrected over the 13 columns of this section, alpha = 0.05)"
     ) in text
     assert r"Not tested (fewer than two rows): OOD AUROC (uniform noise)." in text
 
@@ -243,12 +243,9 @@ def test_each_group_has_its_table():
     fidelity = headers["Samples: fidelity, variety and copying (features of efficientnet-lite0)"]
     assert fidelity == ["precision ↑", "recall ↑", "density ↑", "coverage ↑", "copying"]
     assert headers["Reconstruction"] == ["reconstruction MSE ↓", "PSNR ↑", "SSIM ↑", "budget"]
-    between = headers["Interpolation between samples"]
-    assert between == [
-        f"{name} ↓"
-        for name in ("length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism")
-    ]
-    assert headers["Interpolation between real images"] == between
+    shapes = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
+    assert headers["Interpolation between samples"] == [*shapes, "perceptual path length ↓"]
+    assert headers["Interpolation between real images"] == [*shapes, "midpoint KID ↓"]
     assert headers["Diagnostics"] == ["energy gap", "gradient norm", "OOD AUROC (uniform noise) ↑"]
 
 

@@ -16,6 +16,7 @@ MODELS = {
     "vae": "baselines.vae:VAETrainer",
     "dcgan": "baselines.dcgan:DCGANTrainer",
     "flow": "baselines.flow:FlowTrainer",
+    "published": "baselines.published:PublishedTrainer",
 }
 
 

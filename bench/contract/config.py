@@ -14,6 +14,9 @@ class ModelConfig:
     updates: int = 1000  # training updates
     batch_size: int = 64  # images per update
     smoke: ClassVar[Mapping[str, Any]] = {}  # settings that train in seconds, for tests; its scores mean nothing
+    # what tuning tries: setting -> (low, high, "log" or "linear"), or a list of choices; "a+b" gives both one value, a
+    # setting that is a list gets one value for all levels
+    search: ClassVar[Mapping[str, tuple[float, float, str] | list[Any]]] = {}
 
     def __post_init__(self) -> None:
         require(self, "updates", self.updates >= 1, "at least 1")

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract.config import ModelConfig
-from bench.contract.priors import mix_normal
+from bench.contract.priors import Prior, mix_normal
 from bench.contract.scores import Diagnostics
+from bench.contract.seeds import seeded
 
 Observer = Callable[
     [int, Tensor], None
@@ -33,6 +34,8 @@ class GenerativeModel(nn.Module):
     """
 
     image_shape: tuple[int, int, int]  # C, H, W
+    prior: Prior  # a model that names it, and its latents' shape, need not define `sample_latents` and `mix_latents`
+    latent_shape: tuple[int, ...]  # of one latent
     # network evaluations that one sample costs: 1 for a decoder; those of nets of any size count alike
     evaluations_per_sample: int = 1
     reconstructs_by_inversion: bool = False  # True: `reconstruct` spends its budget of decodes; False: it needs none
@@ -55,8 +58,13 @@ class GenerativeModel(nn.Module):
         return str(next(self.parameters()).dtype).removeprefix("torch.")
 
     def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
-        """A draw of `n` latents from the prior."""
-        raise NotImplementedError
+        """A draw of `n` latents (n, ...) from the prior."""
+        return self.prior.draw(n, *self.latent_shape, generator=generator)
+
+    @property
+    def latent_dimensions(self) -> int:
+        """The numbers that one latent holds."""
+        return self.sample_latents(1, seeded("latent", device=self.device))[0].numel()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images (n, C, H, W) in [-1, 1]: a deterministic function of each latent alone."""
@@ -68,7 +76,7 @@ class GenerativeModel(nn.Module):
 
     def mix_latents(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         """The point at `t` in [0, 1] on a path from `a` to `b` that stays on the prior."""
-        raise NotImplementedError
+        return self.prior.mix(a, b, t)
 
     def mix_latents_paper(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         """rho a + sqrt(1 - rho^2) b with rho = cos(t pi/2): the path of Nijkamp et al. 2019 (arXiv 1904.09770), evenly

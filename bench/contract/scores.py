@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Better = Literal["lower", "higher", "none"]  # "none": a description, which is neither ranked nor tested
-Table = Literal["samples", "variety"]  # how far samples are from real images, or in what they differ
+# how far samples are from real images; in what they differ; both again at the counts that real images can be scored at
+Table = Literal["samples", "variety", "equal counts"]
 Group = Literal["samples", "reconstruction", "interpolation", "diagnostics"]  # what a score or a curve is about
 
 

@@ -50,12 +50,19 @@ class DataConfig:
     held_out: int = 1_000  # held-out images, at most; never more than a sixth of the pool
     split_seed: int = 0
     image_size: int = 0  # side in pixels; 0: the set's own
+    validation: int = 0  # training images set apart: only tuning scores against them, and nothing trains on them
 
     def __post_init__(self) -> None:
-        for field, low in (("max_train", 1), ("held_out", 1), ("split_seed", 0), ("image_size", 0)):
+        lows = {"max_train": 1, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
+        for field, low in lows.items():
             value = getattr(self, field)
             require(self, field, type(value) is int and value >= low, f"a whole number, at least {low}")
         require(self, "image_size", self.image_size <= 1024, "at most 1024")
+
+    def settings(self) -> dict[str, Any]:
+        """What a record says of the split. Without validation images it is the same as before there were any."""
+        found = dataclasses.asdict(self)
+        return found if self.validation else {name: v for name, v in found.items() if name != "validation"}
 
 
 PROTOCOL = DataConfig()  # the paper's
@@ -63,15 +70,17 @@ PROTOCOL = DataConfig()  # the paper's
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """The images of one data set, split into a training and a held-out part that share no image of the pool."""
+    """The images of one data set, split into parts that share no image of the pool."""
 
     name: str  # label used in paths and tables: "digits", "cifar10-jpeg-train"
     train: Tensor  # uint8 (N, C, H, W) in [0, 255]
     held_out: Tensor  # uint8 (M, C, H, W)
     split_seed: int
-    content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, then of held_out
+    content_hash: str  # SHA-256, hexadecimal, of shape and bytes of train, held_out and any validation
     notes: tuple[str, ...]  # what was converted or fell short, one sentence each
-    spare: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # in neither part
+    spare: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # in no other part
+    natural: bool = True  # as of its `Source`
+    validation: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))  # for tuning
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -112,6 +121,11 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
 
     pool = source.open(where, side, progress)
     train, held_out = split_sizes(len(pool), config, spec)
+    if config.validation > train // 2:
+        raise UserError(
+            f"data.validation={config.validation} is more than half of the {train:,} training images of {spec}: "
+            f"give at most {train // 2}"
+        )
     order = torch.randperm(len(pool), generator=seeded("split", config.split_seed))
     chosen = order[: held_out + train + spare].tolist()
     images, notes = pool.read(chosen)
@@ -122,7 +136,12 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
             f"fewer than the protocol's {config.max_train:,} and {config.held_out:,}"
         )
         notes = (shortfall, *notes)
-    parts = {"train": images[held_out : held_out + train], "held_out": images[:held_out]}
+    if config.validation:
+        notes = (f"{config.validation:,} training images are set apart for tuning", *notes)
+    fitted = held_out + train - config.validation  # the last training images are set apart, so that no other moves
+    parts = {"train": images[held_out:fitted], "held_out": images[:held_out]}
+    if config.validation:
+        parts["validation"] = images[fitted : held_out + train]
     return ImageData(
         label(spec),
         **parts,
@@ -130,6 +149,7 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
         content_hash=content_hash(*parts.values()),
         notes=notes,
         spare=images[held_out + train :],
+        natural=source.natural,
     )
 
 

@@ -17,4 +17,4 @@ def _open(root: Path, side: int, progress: bool) -> TensorPool:
     return TensorPool(images[:, None], ("grey levels 0..16 scaled to 0..255",))
 
 
-SOURCE = Source(_open, status=lambda root: "there", sides=(8,))
+SOURCE = Source(_open, status=lambda root: "there", sides=(8,), natural=False)

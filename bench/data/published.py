@@ -46,9 +46,10 @@ class Published:
     archives: Callable[[], dict[str, str]]  # path -> MD5 of what torchvision unpacks into `files`
     read: Callable[[Path, bool], Tensor]  # (root, download) -> uint8 (N, C, H, W)
     sha256: Callable[[], dict[str, str]] = dict  # path -> SHA-256 of the files that torchvision reads unchecked
+    natural: bool = True  # as of `Source`
 
     def source(self) -> Source:
-        return Source(self._open, self._status, sides=(self.shape[-1],))
+        return Source(self._open, self._status, sides=(self.shape[-1],), natural=self.natural)
 
     def _status(self, root: Path) -> str:
         complete = any(files and _absent(root, files) == [] for files in (self.files(), self.archives()))
@@ -170,6 +171,7 @@ FASHION_MNIST = Published(
     archives=_fashion_mnist_archives,
     read=_read_fashion_mnist,
     sha256=lambda: {f"FashionMNIST/raw/{name}": known for name, known in FASHION_MNIST_SHA256.items()},
+    natural=False,
 ).source()
 
 CIFAR10 = Published(

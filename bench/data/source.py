@@ -27,6 +27,7 @@ class Source:
     open: Callable[[Path, int, bool], Pool]  # (data root or the user's path, side in pixels, show progress)
     status: Callable[[Path], str]  # (data root) -> "there", "can be downloaded" or "missing: ..."; reads no image
     sides: tuple[int, ...] = ()  # sides it can give, its own first; empty: any
+    natural: bool = True  # photographs of things: what networks trained on ImageNet have classes for
 
 
 @dataclass(frozen=True)

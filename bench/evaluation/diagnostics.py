@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,25 +17,30 @@ from bench.contract.scores import Diagnostics, Score, description
 from bench.contract.seeds import BLOCK, in_blocks, seeded
 from bench.data import DataConfig
 from bench.errors import UserError
+from bench.evaluation import corruptions
 from bench.metrics.auroc import auroc
 
-NOISE = "noise"
+MADE: dict[str, Callable[[Tensor], Tensor]] = {  # of the held-out images, uint8 (n, C, H, W), or of their shape alone
+    "noise": lambda images: corruptions.noise(len(images), tuple(images.shape[1:])),
+    "blends": corruptions.blends,
+    "blurred": corruptions.blurred,
+    "constants": lambda images: corruptions.constants(len(images), tuple(images.shape[1:])),
+}
 PROFILED = 64  # samples whose making a model looks at
 MATCHED = 512  # images of each side of the moment mismatch, at most
 
 
-def ood_sets(
-    names: Sequence[str], root: Path, image_shape: tuple[int, int, int], n: int, *, own: str, progress: bool
-) -> dict[str, Tensor]:
-    """Up to `n` images of each named data set, uint8 (m, C, H, W) of `image_shape`: grey, coloured and resized to it.
+def ood_sets(names: Sequence[str], root: Path, held_out: Tensor, *, own: str, progress: bool) -> dict[str, Tensor]:
+    """What `held_out` images, uint8 (n, C, H, W), are to be told from: up to n images of each name, of the same shape.
 
-    "noise" is uniform. The data set `own` itself and one that is not there are left out, with a line on stderr.
-    Raises UserError: a name that no data set has.
+    A name is one of `MADE` or a data set's, whose images are made grey or coloured and resized. The data set `own`
+    itself and one that is not there are left out, with a line on stderr. Raises UserError: a name that no data set has.
     """
+    n, image_shape = len(held_out), tuple(held_out.shape[1:])
     found: dict[str, Tensor] = {}
     for name in names:
-        if name == NOISE:
-            found[NOISE] = noise(n, image_shape)
+        if name in MADE:
+            found[name] = MADE[name](held_out)
             continue
         label = datasets.label(name)
         try:
@@ -52,14 +57,8 @@ def ood_sets(
 def check_names(names: Sequence[str]) -> None:
     """Raise UserError for a name that no data set has."""
     for name in names:
-        if name != NOISE:
+        if name not in MADE:
             datasets.label(name)
-
-
-def noise(n: int, image_shape: tuple[int, int, int]) -> Tensor:
-    """Uniform noise, uint8 (n, C, H, W); the same images for all models."""
-    generator = seeded("uniform noise", *image_shape)
-    return torch.randint(256, (n, *image_shape), generator=generator, dtype=torch.uint8)
 
 
 def fitted(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:

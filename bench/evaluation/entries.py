@@ -26,6 +26,7 @@ class Real:
     extractor: FeatureExtractor
     train: Features
     held_out: Features
+    natural: bool = True  # as the data set's `Source` says
 
     def features(self, images: Iterable[Tensor]) -> Features:
         """Features of float images in [-1, 1], given in batches (n, C, H, W)."""

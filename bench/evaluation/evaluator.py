@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,17 @@ from bench.contract.images import from_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Curve, Score, Throughput
 from bench.data import ImageData
-from bench.errors import UserError
-from bench.evaluation import diagnostics, interpolation, pictures, reconstruction, samples
+from bench.errors import NotFiniteError, UserError
+from bench.evaluation import (
+    counts,
+    diagnostics,
+    dimensions,
+    inpainting,
+    interpolation,
+    pictures,
+    reconstruction,
+    samples,
+)
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
@@ -28,11 +38,20 @@ from bench.metrics.neighbours import nearest
 
 
 @dataclass(frozen=True)
+class Untrained:
+    """Scores and curves of a model with its first weights, in which its machinery alone could do well."""
+
+    scores: list[Score]
+    curves: list[Curve]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All that was measured of one model."""
 
     scores: list[Score]
     references: dict[str, Reference]
+    untrained: Untrained | None  # None where no untrained model was given, or its decodes are not finite
     curves: list[Curve]
     throughput: Throughput
     pictures: dict[str, Picture]
@@ -58,7 +77,7 @@ class Evaluator:
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
         diagnostics.check_names(config.ood)
-        samples.check_metrics(config)
+        samples.check_metrics(config, natural=data.natural)
         n = min(config.samples, config.real or len(data.train), len(data.train))
         if n <= extractor.width and n < FEWEST:
             raise UserError(
@@ -70,7 +89,8 @@ class Evaluator:
     def real(self) -> Real:
         """Features of the first `config.real` training images, which a seed has put in random order, and held-out."""
         train = self.data.train[: self.config.real or None]
-        return Real(self.extractor, self._features(train, "train"), self._features(self.data.held_out, "held out"))
+        features = self._features(train, "train"), self._features(self.data.held_out, "held out")
+        return Real(self.extractor, *features, natural=self.data.natural)
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -80,21 +100,21 @@ class Evaluator:
 
     @cached_property
     def ood_sets(self) -> dict[str, torch.Tensor]:
-        """Images of the other data sets that held-out ones are told from."""
+        """Images that held-out ones are told from."""
         return diagnostics.ood_sets(
-            self.config.ood,
-            self.data_root,
-            self.data.image_shape,
-            len(self.data.held_out),
-            own=self.data.name,
-            progress=self.progress,
+            self.config.ood, self.data_root, self.data.held_out, own=self.data.name, progress=self.progress
         )
 
     @torch.no_grad()
-    def evaluate(self, model: GenerativeModel, seeds: Sequence[int]) -> Evaluation:
+    def evaluate(
+        self,
+        model: GenerativeModel,
+        seeds: Sequence[int],
+        untrained: Callable[[], GenerativeModel] | None = None,  # makes the same model with its first weights
+    ) -> Evaluation:
         """All that is measured of a model, as a function of its weights and the evaluation's seeds.
 
-        Scores are means over `seeds`; intervals, curves, pictures and throughput are of the first.
+        Scores are means over `seeds`; intervals, curves, pictures, throughput and all of `untrained` are of the first.
         Raises NotFiniteError when it makes images that are not finite, UserError when they break the contract.
         """
         config = self.config
@@ -106,7 +126,8 @@ class Evaluator:
         if config.sweep_samples and config.sweep:
             curves += samples.sweep(model, sets, self.real, config, seeds[0])
         shown |= pictures.chain(model, seeds[0], config.frames) | pictures.long_chain(model, seeds[0])
-        return Evaluation(merged(per_seed), self.references, curves, throughput, shown)
+        first_weights = self._untrained(untrained(), seeds[0]) if untrained is not None else None
+        return Evaluation(merged(per_seed), self.references, first_weights, curves, throughput, shown)
 
     def evaluate_images(
         self, images: torch.Tensor, seeds: Sequence[int]
@@ -115,7 +136,13 @@ class Evaluator:
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
         sets = ImageSets(real.train, made.features, real.held_out)
-        per_seed = [samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]) for seed in seeds]
+        per_seed = [
+            [
+                *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
+                *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0]),
+            ]
+            for seed in seeds
+        ]
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
@@ -129,14 +156,15 @@ class Evaluator:
     ) -> tuple[list[Score], ImageSets, list[Curve], dict[str, Picture]]:
         """Scores, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
         config, real = self.config, self.real
-        held_out = from_uint8(self.data.held_out[: config.reconstructions])
         keep = config.samples if first else 1
         made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
         sets = ImageSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, config, seed, intervals=first)
-        back = reconstruction.reconstruct(model, held_out, config, seed)
-        scores += back.scores(reconstruction.settings(model, config), seed=seed, intervals=first)
-        paths, strips = interpolation.interpolate(model, from_uint8(self.data.held_out), real, config, seed)
+        scores += self._at_equal_counts(made.features, seed, intervals=first)
+        back, errors = self._reconstruct(model, seed, intervals=first)
+        scores += errors
+        images = from_uint8(self.data.held_out)
+        paths, strips = interpolation.interpolate(model, images, real, config, seed, intervals=first)
         inner = diagnostics.diagnose(
             model, self.data.held_out, self.ood_sets, config.samples, seed, train=self.data.train, far=first
         )
@@ -149,7 +177,39 @@ class Evaluator:
             **back.pictures(),
             **strips,
         }
-        return scores, sets, [back.curve(), *inner.curves], shown
+        return scores, sets, [back.curve(), *dimensions.curve(model, back.images, config, seed), *inner.curves], shown
+
+    def _reconstruct(
+        self, model: GenerativeModel, seed: int, *, intervals: bool
+    ) -> tuple[reconstruction.Reconstruction, list[Score]]:
+        """Reconstructions of held-out images, and all scores of the group "reconstruction"."""
+        config = self.config
+        held_out = from_uint8(self.data.held_out[: config.reconstructions])
+        back = reconstruction.reconstruct(model, held_out, config, seed)
+        scores = back.scores(reconstruction.settings(model, config), seed=seed, intervals=intervals)
+        scores += reconstruction.inverted(model, back, config, seed, intervals=intervals)
+        return back, scores + inpainting.inpaint(model, held_out, config, seed, intervals=intervals)
+
+    def _untrained(self, model: GenerativeModel, seed: int) -> Untrained | None:
+        """What a model's machinery can do alone; None, with a line on stderr, where its decodes are not finite."""
+        try:
+            back, scores = self._reconstruct(model, seed, intervals=True)
+            return Untrained(merged([scores]), dimensions.curve(model, back.images, self.config, seed))
+        except NotFiniteError as error:
+            print(f"{self.data.name}: no scores of the untrained model: {error}", file=sys.stderr)
+            return None
+
+    def _at_equal_counts(self, features: Features, seed: int, *, intervals: bool) -> list[Score]:
+        """Scores of samples once more, at the counts of the references; none where those have the samples' counts."""
+        own, these = counts.of_models(self.data, self.config), counts.of_references(self.data, self.config)
+        if own == these or len(features) < these.generated:
+            return []
+        sets = ImageSets(self.real.train.first(these.real), features.first(these.generated))
+        try:
+            found = samples.score(sets, self.real, self.config, seed, intervals=intervals, again=True)
+        except UserError:  # too few images: the references say so
+            return []
+        return [counts.at_equal_counts(one) for one in found]
 
     def _features(self, images: torch.Tensor, what: str) -> Features:
         title = self._title(f"{what} images")

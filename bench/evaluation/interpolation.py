@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Score
 from bench.contract.seeds import BLOCK, in_blocks, seeded
+from bench.evaluation import midpoints
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real, decoded
 from bench.evaluation.pictures import Picture, path_strips
@@ -28,7 +29,7 @@ def suffix(path: str, ends: str) -> str:
 
 
 def interpolate(
-    model: GenerativeModel, held_out: Tensor, real: Real, config: EvaluationConfig, seed: int
+    model: GenerativeModel, held_out: Tensor, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool = True
 ) -> tuple[list[Score], dict[str, Picture]]:
     """Scores of all kinds of paths, and pictures of the first ones; all decoded without noise.
 
@@ -36,7 +37,9 @@ def interpolate(
     """
     scores: list[Score] = []
     pictures: dict[str, Picture] = {}
-    for ends, (a, b) in _ends(model, held_out, config, seed).items():
+    draws = tuple(_draws(model, max(config.paths, config.midpoints), seed, key) for key in ("path from", "path to"))
+    scored = midpoints.Midpoints(real, seed, intervals=intervals)
+    for ends, (a, b) in _ends(model, held_out, config, seed, draws).items():
         before: tuple[Tensor, list[Score]] | None = None
         for path in PATHS:
             mix = model.mix_latents if path == PATHS[0] else model.mix_latents_paper
@@ -45,18 +48,35 @@ def interpolate(
                 scores += [renamed(one, suffix(path, ends)) for one in before[1]]
                 continue
             images = decoded(model, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-            found = measure(images, real)
+            features = features_of(images, real)
+            found = measure(images, features, real)
             scores += [renamed(one, suffix(path, ends)) for one in found]
-            before = before or (latents, found)
+            if before is None:  # on the prior's path
+                before = latents, found
+                known, shown = features[:, [0, -1]].flatten(0, 1), images[:, [0, -1]].flatten(0, 1)
+                if ends == ENDS[0]:
+                    more = midpoints.between_draws(model, *(x[: config.midpoints] for x in draws), known, scored)
+                else:
+                    both = torch.stack([a, b], dim=1).flatten(0, 1)
+                    more = midpoints.between_images(model, both, config.midpoints, known, scored)
+                    more.append(midpoints.ends_error(shown, held_out[: len(shown)]))
+                scores += [renamed(one, suffix(path, ends)) for one in more]
             if (path, ends) in PICTURES:
                 pictures[PICTURES[path, ends]] = path_strips(images)
     return scores, pictures
 
 
-def measure(paths: Tensor, real: Real) -> list[Score]:
-    """The scores of paths (pairs, points, C, H, W) of images in [-1, 1], under the names of the main kind."""
+def features_of(paths: Tensor, real: Real) -> Tensor:
+    """Features (pairs, points, width) of paths (pairs, points, C, H, W) of images in [-1, 1]."""
+    return real.features(paths.flatten(0, 1).split(BLOCK)).features.unflatten(0, paths.shape[:2])
+
+
+def measure(paths: Tensor, features: Tensor, real: Real) -> list[Score]:
+    """Descriptions of paths (pairs, points, C, H, W) of images in [-1, 1], under the names of the main kind.
+
+    Nothing is ranked by them: a model whose images are all alike has the straightest and evenest paths.
+    """
     pairs, points = paths.shape[:2]
-    features = real.features(paths.flatten(0, 1).split(BLOCK)).features.unflatten(0, (pairs, points))
     found = smoothness(paths, features)
     left_out = found["degenerate pairs"]
     note = f"{left_out} paths with equal ends left out" if left_out else ""
@@ -66,7 +86,7 @@ def measure(paths: Tensor, real: Real) -> list[Score]:
             f"interpolation {name}",
             "interpolation",
             value,
-            "lower",
+            "none",
             spread=found[f"{name} sd"],
             spread_of=f"{pairs - int(left_out or 0)} paths",
             note=note,
@@ -78,7 +98,7 @@ def measure(paths: Tensor, real: Real) -> list[Score]:
     ]
     if (realism := _realism(features, real)) is not None:
         label = f"interpolation {REALISM}"
-        scores.append(Score(REALISM, label, "interpolation", realism, "lower", note=note, n=pairs, points=points))
+        scores.append(Score(REALISM, label, "interpolation", realism, "none", note=note, n=pairs, points=points))
     return scores
 
 
@@ -97,14 +117,16 @@ def _realism(features: Tensor, real: Real) -> float | None:
         return None
 
 
+def _draws(model: GenerativeModel, n: int, seed: int, key: str) -> Tensor:
+    """Latents (n, ...) drawn from the prior; the first ones do not depend on n."""
+    return torch.cat(list(in_blocks(model.sample_latents, n, seed, key, device=model.device)))
+
+
 def _ends(
-    model: GenerativeModel, held_out: Tensor, config: EvaluationConfig, seed: int
+    model: GenerativeModel, held_out: Tensor, config: EvaluationConfig, seed: int, draws: tuple[Tensor, ...]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Latents of the paths' two ends, by kind; real ends are left out for a model that has no latents of images."""
-    a, b = (
-        torch.cat(list(in_blocks(model.sample_latents, config.paths, seed, key, device=model.device)))
-        for key in ("path from", "path to")
-    )
+    a, b = (latents[: config.paths] for latents in draws)
     ends = {ENDS[0]: (a, b)}
     pairs = min(config.paths, len(held_out) // 2)
     made: list[Tensor] = []

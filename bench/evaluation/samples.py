@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from bench.contract.scores import Curve, Score
 from bench.contract.seeds import in_blocks
 from bench.errors import NotFiniteError, UserError
 from bench.evaluation.config import EvaluationConfig
+from bench.evaluation.counts import counted
 from bench.evaluation.entries import Real, check_images
 from bench.features import Features, extract
 from bench.metrics import ImageSets, Metric
@@ -54,18 +55,42 @@ def _samples(
         yield block
 
 
-def check_metrics(config: EvaluationConfig) -> None:
-    """Raise UserError for metrics that are not there, and for a lead that is none of them or ranks nothing."""
-    wanted = metrics.chosen(config.metrics)
-    if config.lead and (config.lead not in wanted or wanted[config.lead].better == "none"):
-        ranked = [name for name, metric in wanted.items() if metric.better != "none"]
+def check_metrics(config: EvaluationConfig, *, natural: bool = True) -> None:
+    """Raise UserError for metrics that are not there, and for a lead that is none of them or ranks nothing.
+
+    `natural` says whether the images are, as the data set's `Source` has it.
+    """
+    known = metrics.chosen(config.metrics, natural=natural)
+    ranked = [name for name, metric in known.items() if metric.better != "none" and (natural or not metric.natural)]
+    if config.lead and config.lead not in ranked:
         raise UserError(f"evaluation.lead={config.lead!r} decides nothing here: choose one of {', '.join(ranked)}")
 
 
-def score(sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool) -> list[Score]:
-    """Every metric that is wanted for the generated images, in the order of the tables."""
-    wanted = metrics.chosen(config.metrics)
-    return metrics.score(sets, real.extractor, seed=seed, intervals=intervals, metrics=wanted, lead=config.lead)
+def score(
+    sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool, again: bool = False
+) -> list[Score]:
+    """Every metric that is wanted for the generated images, in the order of the tables.
+
+    `again`: those alone that other counts of images move, without what compares with held-out images.
+    """
+    asked = wanted(config, real)
+    asked = counted(asked) if again else asked
+    if not asked:
+        return []
+    found = metrics.score(sets, real.extractor, seed=seed, intervals=intervals, metrics=asked, lead=config.lead)
+    astray = {name for name, metric in asked.items() if metric.natural and not real.natural}
+    return [_described(one) if one.name in astray else one for one in found]
+
+
+def wanted(config: EvaluationConfig, real: Real) -> dict[str, Metric]:
+    """The metrics that `config` names; where it names none, all that the images allow."""
+    return metrics.chosen(config.metrics, natural=real.natural)
+
+
+def _described(one: Score) -> Score:
+    """A score by which nothing is ranked, as what it presumes does not hold."""
+    note = "presumes natural images, which these are not: it describes, and can fall where samples become better"
+    return replace(one, better="none", note="; ".join(filter(None, [one.note, note])))
 
 
 def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: EvaluationConfig, seed: int) -> list[Curve]:
@@ -76,7 +101,7 @@ def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: Evaluatio
     """
     found: dict[int, Features] = {}
     lost: set[int] = set()
-    wanted, n = metrics.chosen(config.metrics), config.sweep_samples
+    n = config.sweep_samples
     for factor in sorted(config.sweep):
         other = model.at_compute(factor)
         if other is None:
@@ -104,7 +129,7 @@ def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: Evaluatio
             log_x=True,
             mark=model.evaluations_per_sample,
         )
-        for name, metric in wanted.items()
+        for name, metric in wanted(config, real).items()
         if metric.swept
     ]
 

@@ -24,6 +24,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.features)
 
+    def first(self, n: int) -> Features:
+        """Those of the first n images."""
+        return Features(self.features[:n], self.logits[:n])
+
 
 class FeatureExtractor(Protocol):
     """A fixed network that turns images into features, with what a reader needs to compare two scores.

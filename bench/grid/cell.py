@@ -50,7 +50,7 @@ class Cell:
     def settings(self, extractor: str) -> dict[str, Any]:
         """The record's `config`."""
         return {
-            "data": {"source": self.source, **asdict(self.data)},
+            "data": {"source": self.source, **self.data.settings()},
             "model": self.model_settings(),
             "evaluation": {"extractor": extractor, "seeds": self.evaluation_seeds, **asdict(self.evaluation)},
         }

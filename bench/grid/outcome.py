@@ -14,7 +14,7 @@ from bench.grid.cell import Cell
 from bench.grid.training import TrainingResult
 from bench.machine import runtime
 from bench.results.cell_folder import LOG
-from bench.results.entries import curves_json, references_json, scores_json, throughput_json
+from bench.results.entries import curves_json, references_json, scores_json, throughput_json, untrained_json
 from bench.results.schema import SCHEMA
 from bench.storage.checkpoint import save_checkpoint
 from bench.storage.files import write_bytes
@@ -50,6 +50,7 @@ def record_of(
         "config": cell.settings(evaluator.extractor.label),
         "parameters": count_parameters(trainer.model.sampler),
         "parameters_trained": count_parameters(*trainer.networks),
+        "latent_dimensions": trainer.model.latent_dimensions,
         "network_evaluations_per_sample": trainer.model.evaluations_per_sample,
         "sampler_step": trainer.model.step_name,
         "training": {
@@ -61,6 +62,7 @@ def record_of(
         },
         "metrics": scores_json(evaluation.scores) if evaluation else [],
         "references": references_json(evaluation.references) if evaluation else {},
+        "untrained": untrained_json(evaluation.untrained) if evaluation else None,
         "curves": curves_json(evaluation.curves) if evaluation else [],
         "throughput": throughput_json(evaluation.throughput) if evaluation else None,
         "environment": runtime.environment(device),

@@ -42,7 +42,11 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
         status, message = result.status, result.message
         if status == "finished":
             watched.evaluating()
-            evaluation = evaluator.evaluate(trainer.model, cell.evaluation_seeds)
+            evaluation = evaluator.evaluate(
+                trainer.model,
+                cell.evaluation_seeds,
+                untrained=lambda: cell.new_trainer(images.image_shape, device).model,
+            )
     except DivergedError as error:
         status, message = "diverged", str(error)
     except BaseException as error:

@@ -21,6 +21,8 @@ from bench.machine import runtime, signals
 from bench.results.cell_folder import CellFolder
 from bench.results.status import StatusWriter
 
+Clock = Callable[[], float]  # seconds from any moment on
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -45,6 +47,28 @@ class TrainingResult:
     message: str = ""  # what went wrong and when
 
 
+def one_update(trainer: Trainer, batches: Batches, run: RunState, seed: int, clock: Clock) -> dict[str, float]:
+    """Make the next update and count it and its seconds in `run`; the trainer's scalars, which may be not finite.
+
+    Batch and noise are functions of (seed, update). Raises DivergedError of the trainer's, naming the update.
+    """
+    started = clock()
+    device = trainer.model.device
+    generator = seeded(seed, "update", run.done, device=device)
+    try:
+        scalars = trainer.step(from_uint8(batches(run.done).to(device)), generator)
+    except DivergedError as error:
+        raise DivergedError(f"{error}, at update {run.done + 1}") from None
+    run.seconds += clock() - started
+    run.done += 1
+    return scalars
+
+
+def first_bad(scalars: dict[str, float]) -> str | None:
+    """The name of the first scalar that is not finite; None where all are."""
+    return next((name for name, value in scalars.items() if not math.isfinite(value)), None)
+
+
 def train(
     trainer: Trainer,
     images: Tensor,  # uint8 (N, C, H, W), on any device
@@ -64,21 +88,14 @@ def train(
     there: the result says so, the log and the last checkpoint are kept. SIGINT and SIGTERM end it after the update,
     with a checkpoint: signals.Interrupted.
     """
-    model, updates = trainer.model, trainer.config.updates
+    updates = trainer.config.updates
     run, batches = RunState.start(folder, trainer, seed), Batches(images, trainer.config.batch_size, seed)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
     saved_at, saved = time.monotonic(), run.done
 
-    def one_update() -> None:
-        started = time.perf_counter()
-        generator = seeded(seed, "update", run.done, device=model.device)
-        try:
-            scalars = trainer.step(from_uint8(batches(run.done).to(model.device)), generator)
-        except DivergedError as error:
-            raise DivergedError(f"{error}, at update {run.done + 1}") from None
-        run.seconds += time.perf_counter() - started
-        run.done += 1
-        bad = next((name for name, value in scalars.items() if not math.isfinite(value)), None)
+    def update() -> None:
+        scalars = one_update(trainer, batches, run, seed, time.perf_counter)
+        bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)
             bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
@@ -98,7 +115,7 @@ def train(
     try:
         with bar, signals.deferred() as signal:
             while run.done < updates:
-                one_update()
+                update()
                 bar.update()
                 if status is not None:
                     status.training(run.done, updates, run.last)

@@ -1,1 +1,1 @@
-"""The machine that a run meets: device, threads, memory, signals."""
+"""The machine that a program runs on: device, threads, memory, signals."""

@@ -1,4 +1,4 @@
-"""The machine: device, threads, the C allocator, and what of it goes into a record."""
+"""The machine: device, threads, the C allocator, and what a record says about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.machine import gpu
 
 try:
     import resource
-except ImportError:  # Windows has none
+except ImportError:  # not available on Windows
     resource = None  # type: ignore[assignment]
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
@@ -28,7 +28,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 
 
 def resolve_device(choice: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, or `cuda`; UserError for anything else or a GPU that is not there.
+    """The device for `auto` (CUDA if available), `cpu` or `cuda`; UserError for another choice or a missing GPU.
 
     `auto` says on standard error when it leaves a GPU unused because this torch cannot run on it.
     """
@@ -69,7 +69,7 @@ def configure(threads: int | None = None) -> None:
 
 
 def keep_large_blocks() -> bool:
-    """Tell glibc to reuse large freed blocks instead of returning them to the kernel; False where there is no glibc.
+    """Tell glibc to reuse large freed blocks instead of returning them to the kernel; False if there is no glibc.
 
     By default each large activation is a fresh mapping that faults in page by page, which more than doubles the
     time of a Langevin step on a CPU. Memory once used then stays with the process until it ends.
@@ -114,7 +114,7 @@ def out_of_memory(error: BaseException) -> str:
 
 @cache
 def device_name(kind: str) -> str:
-    """The name of the processor or GPU behind `kind` (`cpu` or `cuda`)."""
+    """The name of the processor or GPU for `kind` (`cpu` or `cuda`)."""
     if kind == "cuda":
         return torch.cuda.get_device_name()
     try:
@@ -133,7 +133,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new peak on a GPU; a process's resident peak cannot be reset."""
+    """Reset the peak memory of a GPU; the resident peak of a process cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -141,7 +141,7 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> tuple[float | None, str]:
     """Peak memory in MiB since the last reset (GPU) or since the process began (CPU), and what it is the peak of.
 
-    None for a CPU on a system that does not say (Windows).
+    The peak is None for a CPU on a system that does not report it (Windows).
     """
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) + gpu.captured_memory()
@@ -153,17 +153,17 @@ def peak_memory(device: torch.device) -> tuple[float | None, str]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the GPU, so that a clock read after this call has seen all the work; nothing to wait for on a CPU."""
+    """Wait for the GPU, so that a clock read after this call includes all its work; on a CPU, do nothing."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit that the code was run from and whether tracked files differ from it; None where git does not say.
+    """The commit of the running code and whether tracked files differ from it; None if git cannot tell.
 
-    Only the project's own repository counts: its top folder holds this package, and this file is tracked. A package
-    installed in an environment inside another repository has none.
+    Only the project's own repository counts: its top folder contains this package, and this file is tracked. A package
+    installed in an environment inside another repository has no commit.
     """
     file = Path(__file__)
     own = {name: value for name, value in os.environ.items() if name not in _GIT_PLACES}

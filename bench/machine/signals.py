@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run in order: a training finishes its update and saves; everything else stops at once."""
+"""SIGINT and SIGTERM end a run in good order: a training finishes its update and saves; all else stops at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """The user or the system asked the process to end; its exit status is 128 plus the signal."""
+    """The user or the system asked the process to end; the exit status is 128 plus the signal's number."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -33,8 +33,8 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise Interrupted; afterwards the process's own handlers are back."""
-    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+    """Inside the block, SIGINT and SIGTERM raise Interrupted; afterwards the previous handlers are restored."""
+    if threading.current_thread() is not threading.main_thread():  # handlers can be set only there
         yield
         return
     before = {number: signal.signal(number, _handle) for number in SIGNALS}
@@ -47,7 +47,7 @@ def handled() -> Iterator[None]:
 
 
 class Deferred:
-    """A signal that waits for its moment."""
+    """A signal that takes effect later."""
 
     @property
     def noted(self) -> bool:
@@ -62,7 +62,7 @@ class Deferred:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Deferred]:
-    """Within, a first signal takes effect when `check` is called, at the end of the block at the latest."""
+    """Inside the block, a first signal takes effect when `check` is called, or at the end of the block."""
     waiting = Deferred()
     _State.deferring = True
     try:

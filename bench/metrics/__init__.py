@@ -46,13 +46,16 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def chosen(names: Sequence[str]) -> dict[str, Metric]:
+def chosen(names: Sequence[str], *, natural: bool = True) -> dict[str, Metric]:
     """The metrics of these names, of `METRICS` or as `package.module:METRIC`; all of `METRICS` for no names.
 
+    Where the images are not `natural`, all are those that do not presume it.
     UserError for a name that is unknown, something that is no metric, and two metrics of one name.
     """
+    if not names:
+        return {name: metric for name, metric in METRICS.items() if natural or not metric.natural}
     found: dict[str, Metric] = {}
-    for name in names or METRICS:
+    for name in names:
         metric = METRICS[name] if name in METRICS else _own(name)
         if metric.name in found:
             raise UserError(f"evaluation.metrics names {metric.name!r} twice: name each metric once")

@@ -78,6 +78,10 @@ class Metric:
     table: Table = "samples"  # in which it is shown: how far samples are from real images, or in what they differ
     leads: Literal["", "few", "many"] = ""  # whether it leads a table whose profile names no lead: by number of images
     swept: bool = False  # whether samples at other costs are scored by it
+    natural: bool = False  # whether it presumes natural images: of others it is computed where it is asked for by name
+    unbiased: bool = False  # whether its expectation is the same for any number of images
+    # (n_real, n_generated) -> its expectation where all images are drawn from one distribution; None: not known
+    of_equal: Callable[[int, int], float] | None = None
 
 
 class TooFewImagesError(UserError):

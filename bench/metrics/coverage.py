@@ -45,8 +45,10 @@ def _recall_influence(sets: ImageSets, alone: Tensor) -> Tensor:
 
 
 def density(sets: ImageSets, *, seed: int = 0) -> Measurement:
-    """The mean number of real balls that hold a generated image, over k = 5; range [0, inf), about 1 for equal sets.
+    """The mean number of real balls that hold a generated image, over k = 5; range [0, inf).
 
+    For equal distributions it is 1 in expectation: a generated image is as likely as any other of n to be among the k
+    nearest of a real one, k / n, and there are n real ones.
     Unlike precision it is not moved by one outlier with a wide ball. Boundaries are not included, as in the authors'
     code. Naeem et al. 2020 (arXiv 2002.09797), section 3.
     """
@@ -100,5 +102,5 @@ _KYNKAANNIEMI = "Kynkaanniemi et al. 2019, arXiv 1904.06991"
 _NAEEM = "Naeem et al. 2020, arXiv 2002.09797"
 PRECISION = Metric("precision", "higher", precision, _KYNKAANNIEMI, table="variety")
 RECALL = Metric("recall", "higher", recall, _KYNKAANNIEMI, table="variety")
-DENSITY = Metric("density", "higher", density, _NAEEM, table="variety")
-COVERAGE = Metric("coverage", "higher", coverage, _NAEEM, table="variety")
+DENSITY = Metric("density", "higher", density, _NAEEM, table="variety", of_equal=lambda real, generated: 1.0)
+COVERAGE = Metric("coverage", "higher", coverage, _NAEEM, table="variety", of_equal=expected_coverage)

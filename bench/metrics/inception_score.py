@@ -45,4 +45,4 @@ def _influence(logits: Tensor) -> Tensor:
     return (n - 1) * (without.mean() - without)
 
 
-METRIC = Metric("IS", "higher", inception_score, "Salimans et al. 2016, arXiv 1606.03498")
+METRIC = Metric("IS", "higher", inception_score, "Salimans et al. 2016, arXiv 1606.03498", natural=True)

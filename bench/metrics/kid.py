@@ -123,4 +123,13 @@ def _estimate(xx: Tensor, yy: Tensor, xy: Tensor, size: int) -> Tensor:
     return (xx + yy) / (size * (size - 1)) - 2 * xy / size**2
 
 
-METRIC = Metric("KID", "lower", kernel_distance, "Binkowski et al. 2018, arXiv 1801.01401", leads="few", swept=True)
+METRIC = Metric(
+    "KID",
+    "lower",
+    kernel_distance,
+    "Binkowski et al. 2018, arXiv 1801.01401",
+    leads="few",
+    swept=True,
+    unbiased=True,
+    of_equal=lambda real, generated: 0.0,
+)

@@ -75,7 +75,21 @@ def _means_across(x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([polynomial_kernel(dots, x.shape[1]).mean(1) for _, dots in products.blocks(x, y, None)])
 
 
-METRIC = Metric("KID held-out", "lower", held_out_distance, "Binkowski et al. 2018, arXiv 1801.01401", table="variety")
+METRIC = Metric(
+    "KID held-out",
+    "lower",
+    held_out_distance,
+    "Binkowski et al. 2018, arXiv 1801.01401",
+    table="variety",
+    unbiased=True,
+    of_equal=lambda real, generated: 0.0,
+)
 GAP = Metric(
-    "KID memorization gap", "none", memorization_gap, "Jiralerspong et al. 2023, arXiv 2302.04440", table="variety"
+    "KID memorization gap",
+    "none",
+    memorization_gap,
+    "Jiralerspong et al. 2023, arXiv 2302.04440",
+    table="variety",
+    unbiased=True,
+    of_equal=lambda real, generated: 0.0,
 )

@@ -66,7 +66,9 @@ def _interval(value: float, scores: Sequence[Score]) -> tuple[float, float] | No
     independent = len(scores) if scores[0].group == "samples" else 1
     below = math.sqrt(statistics.fmean((each - low) ** 2 for each, low, _ in own) / independent)
     above = math.sqrt(statistics.fmean((high - each) ** 2 for each, _, high in own) / independent)
-    least, most = scores[0].within
+    least, most = (
+        bound(end, value) for bound, end in zip((min, max), scores[0].within, strict=True)
+    )  # but for rounding
     return max(value - below, least), min(value + above, most)
 
 

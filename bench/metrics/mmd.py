@@ -61,4 +61,10 @@ def _means_across(sets: ImageSets, width: float) -> Tensor:
     )
 
 
-METRIC = Metric("MMD", "lower", gaussian_discrepancy, "Jayasumana et al. 2024, arXiv 2401.09603")
+METRIC = Metric(
+    "MMD",
+    "lower",
+    gaussian_discrepancy,
+    "Jayasumana et al. 2024, arXiv 2401.09603",
+    of_equal=lambda real, generated: 0.0,
+)

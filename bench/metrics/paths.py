@@ -1,4 +1,4 @@
-"""Measures of interpolation: how straight, even and smooth paths between images are, and how real their midpoints."""
+"""Measures of interpolation: how straight, even and smooth paths of images are, how real their midpoints, how fast."""
 
 from __future__ import annotations
 
@@ -62,6 +62,37 @@ def midpoint_realism(midpoints: Tensor, ends: Tensor, real: Tensor) -> float:
     if of_ends == 0:
         raise ValueError("the ends of the paths are all among the real images: midpoints cannot be held against them")
     return float(nearest(midpoints, real)[1].mean()) / of_ends
+
+
+def diversity(features: Tensor) -> float:
+    """The mean squared distance between two different images' features: (n, width), n >= 2, -> [0, inf).
+
+    It is twice the sum of the features' sample variances. Raises ValueError: fewer images, values that are not finite.
+    """
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"features are {tuple(features.shape)}: they must be (n, width) with two images or more")
+    if not torch.isfinite(features).all():
+        raise NotFiniteError("features of images hold values that are not finite")
+    return 2 * float(features.double().var(0).sum())
+
+
+def perceptual_length(features: Tensor, next_features: Tensor, step: float, spread: float) -> Tensor:
+    """|f(x(t + step)) - f(x(t))|^2 / step^2 / spread of each of n paths: (n, width) twice -> (n,) float64, [0, inf).
+
+    Karras et al. 2019 (arXiv 1812.04948), section 4.1, whose mean is the perceptual path length; here of any features
+    and over `spread`, the `diversity` of the same model's images, so that no model gains by making them alike. A
+    straight line in the features between independent images at an even pace has 1 in expectation; points that have
+    nothing to do with each other have 1 / step^2.
+    Raises ValueError: other shapes, a step or spread that is not above 0, values that are not finite.
+    """
+    if features.shape != next_features.shape or features.ndim != 2:
+        raise ValueError(f"features are {tuple(features.shape)} and {tuple(next_features.shape)}, not (n, width) twice")
+    if not (step > 0 and spread > 0):
+        raise ValueError(f"a step of {step} and a spread of {spread}: both must be above 0")
+    lengths = (next_features.double() - features.double()).square().sum(1) / step**2 / spread
+    if not torch.isfinite(lengths).all():
+        raise NotFiniteError("features of paths hold values that are not finite")
+    return lengths
 
 
 def _feature_ratio(paths: Tensor, features: Tensor, proper: Tensor) -> Tensor:

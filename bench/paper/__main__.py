@@ -1,7 +1,7 @@
-"""The paper's tables and figures, run and rebuilt: `python -m bench.paper --scale quick`.
+"""Run and rebuild the paper's tables and figures: `python -m bench.paper --scale quick`.
 
-Only the standard library and the scales are read before the arguments are known to be good: the imports inside
-functions here are those that bring torch or matplotlib.
+Only the standard library and the scales are loaded before the arguments have been checked: imports that need torch or
+matplotlib are inside functions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="RESULTS",
         help="copy finished cells with the same settings, images and machine from these results folders "
-        "(default: results/PROFILE if it is there)",
+        "(default: results/PROFILE if it exists)",
     )
     p.add_argument("--rebuild", action="store_true", help="run nothing: rebuild everything from the records")
     add_common(p, "the profile's")
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Exit status: 0 when every cell asked for finished, 1 when one diverged or ran out of memory."""
+    """The exit status: 0 if every requested cell finished, 1 if one diverged or ran out of memory."""
     check_threads(arguments.threads)
     plan = plans.load(arguments.scale)
     out = arguments.out or Path("results") / f"paper-{plan.scale}"

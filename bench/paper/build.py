@@ -1,4 +1,4 @@
-"""Everything of a paper run that is rebuilt from its records: tables, figures, the page. No torch."""
+"""Everything in a paper run that is rebuilt from its records: tables, figures, the page. No torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ INDEX = "tables.md"
 
 
 def build(out: Path, plan: Plan) -> list[Path]:
-    """Write OUT/tables, OUT/figures, OUT/tables.md, OUT/index.html and the report of OUT/main; the files written.
+    """Write OUT/tables, OUT/figures, OUT/tables.md, OUT/index.html and the report of OUT/main; return their paths.
 
-    The same records give the same bytes. UserError where a record cannot be used.
+    The same records give the same bytes. Raises UserError if a record cannot be used.
     """
     records = measured.read(out, plan)
     protocols = measured.protocols(records)
@@ -35,7 +35,7 @@ def build(out: Path, plan: Plan) -> list[Path]:
     parted = {folder: sections.split(own) for folder, own in records.items()}
     by_steps = [point.folder for one in plan.ablations if one.axis == "steps" for point in one.points]
     drawn = [*figures.write(out, parted, by_steps), *curves.write(out, ablations)]
-    first, last = [], []  # the samples come first, and after them the tables
+    first, last = [], []  # samples before the tables, other figures after them
     for one in drawn:
         part = first if one.path.stem == SAMPLES else last
         part.append(page.Chapter(one.title, one.caption, pictures=(one.path,)))

@@ -1,4 +1,4 @@
-"""What must stand below a table for nobody to take a reduced run for a replication: every setting that differs."""
+"""The notes below a table: every setting that differs, so that nobody takes a reduced run for a replication."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.report.content.outcomes import outcome
 from bench.results.record import Record
 
 _NAMES = SYMBOLS | {"energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
-_SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # these have columns
+_SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # settings that have a column
 
 
 def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
-    """The sentences below Table 1a or 1b; `parts` by data set."""
+    """The sentences below Table 1a or 1b; `parts` maps data sets to what was measured."""
     there = ", ".join(facts["title"] for facts in reported().datasets.values())
     lines = [_sources(table, there, ", ".join(parts)), *_never_compared(table, list(parts.values()))]
     for dataset, part in parts.items():
@@ -25,6 +25,8 @@ def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
         lines.append(_differences(table, part, reported().settings[MODEL] | {"n_f": n_f}))
     if any(record.model != MODEL for part in parts.values() for record in part.records):
         lines.append("The baselines' settings are docs/models.md's; the paper's are not known to this file.")
+    if table == "1a":
+        lines += _inception(list(parts.values()))
     if table == "1b":
         lines.append(
             "Measured errors are per pixel and channel of images in [-1, 1], at the budgets stated; "
@@ -42,8 +44,24 @@ def ablation(one: Ablation, part: Measured) -> list[str]:
     lines.append(_differences(one.table, part, reported().settings[MODEL]))
     if one.table == "2":
         lines.append("gradient norm: mean of ||f'(x)|| over the steps of a sample's chain.")
+    lines += _inception([part])
     lines.append(f"{NONE}: the paper does not report it, or this scale does not hold it.")
     return lines + _reading([part], one.table)
+
+
+def _inception(parts: Sequence[Measured]) -> list[str]:
+    """What keeps the Inception Score from saying here what it says in the paper."""
+    lines = []
+    for part in parts:
+        finished = [record for record in part.records if record.finished]
+        scores = [score for record in finished if (score := record.metric("IS"))]
+        if finished and not scores:
+            lines.append(
+                f"{part.dataset}: no IS, which presumes natural images; evaluation.metrics can name it all the same."
+            )
+        elif scores and scores[0]["better"] == "none":
+            lines.append(f"{part.dataset}: IS {scores[0]['note'].rpartition('; ')[2]}.")
+    return lines
 
 
 def _sources(table: str, there: str, here: str) -> str:
@@ -65,7 +83,7 @@ def comparable(table: str, part: Measured) -> bool:
 
 
 def _differences(table: str, part: Measured, model: dict[str, Any]) -> str:
-    """One sentence of all settings that differ from the paper's; `model` are its energy model's."""
+    """One sentence with all settings that differ from the paper's; `model` holds those of its energy model."""
     records = part.records
     if not records:
         return f"{part.dataset}: nothing has been measured yet."
@@ -97,7 +115,7 @@ def _reconstructed(metrics: list[dict[str, Any]]) -> list[str]:
 
 
 def _generated(metrics: list[dict[str, Any]]) -> list[str]:
-    """Extractor and counts."""
+    """The differences in extractor and counts."""
     paper, found = reported().settings, []
     metric = next((metric for metric in metrics if metric.get("extractor")), None)
     if metric and metric["extractor"] != paper["extractor"]:
@@ -112,7 +130,7 @@ def _generated(metrics: list[dict[str, Any]]) -> list[str]:
 
 
 def _setting(name: str, theirs: Any, configs: list[dict[str, Any]]) -> str:
-    """One of the energy model's settings, here and in the paper; nothing where it is the paper's."""
+    """One of the energy model's settings, here and in the paper; empty if they are equal."""
     here = list(dict.fromkeys(config[name] for config in configs if name in config))
     if here in ([], [theirs]):
         return ""
@@ -128,7 +146,7 @@ def _value(value: Any) -> str:
 
 
 def _reading(parts: Sequence[Measured], table: str) -> list[str]:
-    """How to read the entries, and what became of every cell that did not simply finish."""
+    """How to read the entries, and what happened to every cell that did not finish."""
     lines = ["Measured: one training seed, in brackets the 95 % bootstrap interval over images."]
     if any(line.planned > 1 for part in parts for line in part.rows):
         lines = [

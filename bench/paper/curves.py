@@ -1,4 +1,4 @@
-"""Scores against K, sigma and n_f: the mean over training seeds with its interval, the paper's curve dashed beside."""
+"""Scores against K, sigma and n_f: the mean over training seeds with its interval, and the paper's curve, dashed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from bench.report.plots import style
 PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient norm",), "gradient norm"))
 _PAPER = "#777777"
 _GRID = {"left": 0.085, "right": 0.915, "bottom": 0.17, "top": 0.89, "wspace": 0.5, "hspace": 0.38}
-_FAR = 4  # a range of the axis from which on it is logarithmic
+_FAR = 4  # an axis with a larger ratio of its ends is logarithmic
 
 
 def write(out: Path, ablations: list[tuple[Ablation, list[Measured]]]) -> list[CaptionedPicture]:
-    """Draw OUT/figures/score-by-K.png and its kin, one for each protocol; nothing where no cell finished."""
+    """Draw OUT/figures/score-by-K.png and the like, one per ablation and protocol; nothing if no cell finished."""
     with style.style():
         drawings = [
             _draw(out, one, part)
@@ -71,7 +71,7 @@ def _draw(out: Path, one: Ablation, part: Measured) -> CaptionedPicture:
 
 
 def _measured(axes: Axes, one: Ablation, part: Measured, name: str, colour: str) -> None:
-    """Means with their intervals and seeds; in place of a score what became of the cells."""
+    """Draw the means with their intervals, and a dot per seed."""
     lines = sorted(part.rows, key=lambda line: line.place(one.axis))
     found = [(line.place(one.axis), line, summary) for line in lines if (summary := line.row.score(name))]
     places, means = [place for place, *_ in found], [summary.mean for *_, summary in found]
@@ -84,7 +84,7 @@ def _measured(axes: Axes, one: Ablation, part: Measured, name: str, colour: str)
 
 
 def _reported(axes: Axes, one: Ablation, score: str | None, *, same: bool) -> None:
-    """The paper's numbers, on an axis of their own where they do not compare."""
+    """Draw the paper's numbers, on an axis of their own if they cannot be compared."""
     values = [value for value in reported().of(one.table) if value.score == score]
     if not values:
         return
@@ -99,7 +99,7 @@ def _reported(axes: Axes, one: Ablation, score: str | None, *, same: bool) -> No
 
 
 def _scale(axes: Axes, one: Ablation, part: Measured) -> None:
-    """The axis of K, sigma or n_f, with a tick at every point measured, and in words what has no score there."""
+    """Set the axis of K, sigma or n_f, with a tick at every measured point, and a note at points without a score."""
     look = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": style.SMALL, "color": style.FAINT}
     for line in part.rows:
         if not line.row.finished:
@@ -114,7 +114,7 @@ def _scale(axes: Axes, one: Ablation, part: Measured) -> None:
         margin = 0.06 * (places[-1] - places[0])
         axes.set_xlim(places[0] - margin, places[-1] + margin)
     ticks: list[float] = []
-    for place in own + places:  # ours first; theirs where there is room
+    for place in own + places:  # ours first, the paper's where there is room
         if all(abs(place / tick - 1) > 0.12 for tick in ticks):
             ticks.append(place)
     axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))

@@ -17,10 +17,10 @@ WORDS = tomllib.loads((Path(__file__).parent / "figures.toml").read_text(encodin
 
 
 def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[CaptionedPicture]:
-    """Every figure that the records allow; those of `MAIN`'s cells, of the points `by_steps` of Table 2, and the toy.
+    """Every figure that the records allow: of `MAIN`'s cells, of the points `by_steps` of Table 2, and of the toy.
 
-    `sections` are the parted records by setting, that is by folder under `out`. The same records give the same bytes.
-    A record without the pictures or curves leaves its figure out. Raises UserError for damaged files of the toy.
+    `sections` holds the sections of each setting, that is of each folder under `out`. The same records give the same
+    bytes. A figure whose pictures or curves no record has is left out. Raises UserError for damaged files of the toy.
     """
     drawings: list[CaptionedPicture] = []
     with style.style():
@@ -31,7 +31,7 @@ def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequen
 
 
 def _of_cells(out: Path, section: Section) -> list[CaptionedPicture]:
-    """What one section's cells look like: samples, chains, paths, reconstructions, the chain's inner life."""
+    """Figures of one section's cells: samples, chains, paths, reconstructions, diagnostics of the chain."""
     if not any(row.finished for row in section.rows):
         return []
     folder, looks = _folder(out, section), style.Looks(row.label for row in section.rows)
@@ -68,7 +68,7 @@ def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: It
 
 
 def _by_length(section: Section) -> tuple[Row, ...]:
-    """The section's finished rows by K, labelled by it and by sigma, and by all that differs where that is not all."""
+    """The section's finished rows by K, labelled by K and sigma, and by the full label if these are not unique."""
     rows = sorted((row for row in section.rows if row.finished), key=_steps)
     labels = []
     for row in rows:
@@ -89,7 +89,7 @@ def _folder(out: Path, section: Section) -> Path:
 
 
 def _scale(section: Section) -> str:
-    """What a reader must know before comparing with the paper's figure."""
+    """What a reader must know before comparing a figure with the paper's."""
     data = section.records[0].data["data"]
     channels, height, width = data["image_shape"]
     steps = {record.data["network_evaluations_per_sample"] for record in section.records} - {1}

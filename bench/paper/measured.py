@@ -1,4 +1,4 @@
-"""What was measured of a plan: rows of records by model or point, each with the cells that are missing."""
+"""What was measured for a plan: rows of records, by model or point, each with its missing cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A model (Table 1) or a point (ablations) under one protocol: a row of records, or of none."""
+    """A model (Table 1) or a point (ablations) under one protocol: a row of records, which may be empty."""
 
     row: Row  # its `absent` are the planned cells without a record here
     planned: int  # training seeds
@@ -27,20 +27,20 @@ class PaperRow:
 
     @property
     def outcome(self) -> str:
-        """What a table has in place of a score: `not run`, `diverged`; the whole status where cells differ."""
+        """The text in place of a score: `not run`, `diverged`; the whole status if cells differ."""
         count, _, rest = self.row.status.partition(" ")
         same = count == str(len(self.row.records) + len(self.row.absent))
         return rest.partition(" at update")[0] if same else self.row.status
 
     def place(self, axis: str) -> float:
-        """Where an ablation's point is along `axis`: its K, sigma or n_f."""
+        """The position of an ablation's point along `axis`: its K, sigma or n_f."""
         assert self.point is not None
         return self.point.settings[axis]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The rows of one data set under one protocol. A further protocol gets a further one, never the same table."""
+    """The rows of one data set under one protocol. Another protocol gets an object and a table of its own."""
 
     dataset: str  # its label
     number: int  # of the protocol, from 1
@@ -53,17 +53,17 @@ class Measured:
 
 
 def read(out: Path, plan: Plan) -> Records:
-    """All records of the run, by results folder. UserError for a damaged one."""
+    """All records of the run, by results folder. UserError for a damaged record."""
     return {folder: read_all(out / folder) for folder in plan.folders}
 
 
 def protocols(records: Records) -> list[Section]:
-    """All records of the run, parted by data set and protocol: a protocol has one number in all tables."""
+    """All records of the run, divided by data set and protocol: a protocol has the same number in all tables."""
     return split([record for own in records.values() for record in own])
 
 
 def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Measured]]:
-    """Table 1: by data set, in the plan's order, the parts with a row for each model."""
+    """Table 1: for each data set, in the plan's order, one `Measured` per protocol, with a row for each model."""
     found = {}
     for asked in plan.datasets:
         dataset = _label(asked, records[MAIN])
@@ -73,7 +73,7 @@ def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Secti
 
 
 def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Measured]:
-    """Tables 2, 3a, 3b: the parts with a row for each point."""
+    """Tables 2, 3a and 3b: one `Measured` per protocol, with a row for each point."""
     dataset = _label(one.dataset, [record for point in one.points for record in records[point.folder]])
     wanted = [(MODEL, point, point.folder, one.seeds) for point in one.points]
     return _parts(out, dataset, wanted, records, sections)
@@ -85,7 +85,7 @@ _Wanted = tuple[str, Point | None, str, Sequence[int]]  # model, point, folder, 
 def _parts(
     out: Path, dataset: str, wanted: list[_Wanted], records: Records, sections: Sequence[Section]
 ) -> list[Measured]:
-    """A part for each section that has any of the records wanted; one without records where there is none."""
+    """One `Measured` for each section with any of the wanted records; without such a section, one without records."""
     own = [
         [r for r in records[folder] if (r.dataset, r.model) == (dataset, model) and (not point or r.seed in seeds)]
         for model, point, folder, seeds in wanted
@@ -116,5 +116,5 @@ def _missing(root: Path, dataset: str, model: str, seed: int, elsewhere: dict[in
 
 
 def _label(asked: str, records: list[Record]) -> str:
-    """The data set's label: the records' own, as the label of folder:PATH depends on more than its text."""
+    """The data set's label, from the records: the label of folder:PATH depends on more than its text."""
     return next((r.dataset for r in records if r.data["config"]["data"].get("source") == asked), asked)

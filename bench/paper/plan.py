@@ -1,8 +1,8 @@
-"""What a paper run consists of: Table 1's cells, and a results folder for each further point of an ablation.
+"""The parts of a paper run: the cells of Table 1, and a results folder for each further point of an ablation.
 
-OUT/main is an ordinary results folder with the profile's own settings; every point of Tables 2, 3a and 3b that equals
-them is one of its cells. A point that differs has a folder named by its overrides, OUT/ebm.steps=10,ebm.sigma=0.1. So
-one folder has one configuration, and `python -m bench.compare --out OUT/main` shares the cells. No torch.
+OUT/main is an ordinary results folder with the profile's own settings. Every point of Tables 2, 3a and 3b with the same
+settings is one of its cells. A point that differs has a folder named by its overrides, OUT/ebm.steps=10,ebm.sigma=0.1.
+So each folder has one configuration, and `python -m bench.compare --out OUT/main` shares the cells. No torch.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from bench.storage.files import write_bytes
 
 SCALES = Path(__file__).parent / "scales"
 MAIN = "main"
-FIGURES = "figures"  # where they are, under OUT
-MODEL = "ebm"  # of the ablations
-TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b": ("3b",)}  # a scale's part -> tables
+FIGURES = "figures"  # their folder, under OUT
+MODEL = "ebm"  # the model of the ablations
+TABLES = {"table1": ("1a", "1b"), "table2": ("2",), "table3a": ("3a",), "table3b": ("3b",)}  # part of a scale -> tables
 TOY = "toy"
-PARTS = (*TABLES, TOY)  # of a run
-AXES = {"2": "steps", "3a": "sigma", "3b": "n_f"}  # what an ablation varies
-SYMBOLS = {"steps": "K", "sigma": "sigma", "n_f": "n_f"}  # of the settings that an ablation's table states
+PARTS = (*TABLES, TOY)  # the parts of a run
+AXES = {"2": "steps", "3a": "sigma", "3b": "n_f"}  # table -> the setting that its ablation varies
+SYMBOLS = {"steps": "K", "sigma": "sigma", "n_f": "n_f"}  # of the settings in an ablation's table
 SETTINGS = tuple(SYMBOLS)
-_ORDER = ("steps", "sigma", "sigma_final", "n_f")  # in a folder's name; further settings follow by name
+_ORDER = ("steps", "sigma", "sigma_final", "n_f")  # in a folder's name; other settings follow in alphabetical order
 _ALLOWED = {
     "table1": {"datasets", "models", "seeds"},
     "ablation": {"dataset", "seeds", "fixed", "points"},
@@ -38,14 +38,14 @@ _ALLOWED = {
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of an ablation: `settings` are K, sigma and n_f, `overrides` all that differs from the profile."""
+    """One point of an ablation: `settings` are K, sigma and n_f, `overrides` is all that differs from the profile."""
 
     settings: dict[str, float]
     overrides: dict[str, Any]
 
     @property
     def folder(self) -> str:
-        """Where its cells are, under OUT."""
+        """The folder of its cells, under OUT."""
         return ",".join(f"{MODEL}.{name}={value:g}" for name, value in self.overrides.items()) or MAIN
 
 
@@ -74,7 +74,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Run:
-    """Cells of one results folder, a full grid: data sets x models x training seeds."""
+    """Cells of one results folder that form a full grid: data sets x models x training seeds."""
 
     folder: str
     overrides: Sections
@@ -89,7 +89,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """A scale with its profile. Table 1 is of `datasets`, `models` and `seeds`."""
+    """A scale with its profile. `datasets`, `models` and `seeds` are those of Table 1."""
 
     scale: str
     description: str
@@ -98,11 +98,11 @@ class Plan:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     ablations: tuple[Ablation, ...]
-    toy_updates: int | None  # of the two-dimensional examples; None: their own
+    toy_updates: int | None  # of the two-dimensional examples; None: their default
     files: tuple[Path, Path]  # the scale's and the profile's
 
     def runs(self, only: Iterable[str] = ()) -> list[Run]:
-        """What to run for the tables `only` (of PARTS; none: all), each cell once; Table 1 first."""
+        """What to run for the parts `only` (of PARTS; empty: all), each cell once and Table 1 first."""
         wanted = {table for part in only or TABLES for table in TABLES.get(part, ())}
         runs = [Run(MAIN, {}, self.datasets, self.models, self.seeds)] if "1a" in wanted else []
         for ablation in self.ablations:
@@ -125,7 +125,7 @@ def scale_names() -> list[str]:
 
 
 def load(name: str) -> Plan:
-    """A shipped scale by name, or a TOML file by path; UserError when it is neither or not well formed."""
+    """A shipped scale by name, or a TOML file by path; UserError if it is neither, or malformed."""
     path = SCALES / f"{name}.toml" if name in scale_names() else Path(name)
     if path.suffix != ".toml" or not path.is_file():
         raise UserError(f"unknown scale {name!r}: choose one of {', '.join(scale_names())}, or give a .toml file")
@@ -133,7 +133,7 @@ def load(name: str) -> Plan:
 
 
 def save(out: Path, plan: Plan) -> None:
-    """Keep scale and profile in OUT, so that its tables can be rebuilt whatever becomes of the shipped ones."""
+    """Store scale and profile in OUT, so that its tables can be rebuilt even if the shipped ones change."""
     for kind, path in zip(("scale", "profile"), plan.files, strict=True):
         content, target = path.read_bytes(), out / kind / path.name
         write_bytes(target, content)
@@ -143,7 +143,7 @@ def save(out: Path, plan: Plan) -> None:
 
 
 def stored(out: Path) -> Plan | None:
-    """The plan that OUT was run with; None where there is none. UserError for files that do not hold one."""
+    """The plan that OUT was run with, or None if there is none. UserError for files that do not contain one."""
     scales, profiles = sorted(out.glob("scale/*.toml")), sorted(out.glob("profile/*.toml"))
     if not scales or not profiles:
         return None
@@ -182,7 +182,7 @@ def _ablation(path: Path, key: str, table: str, part: dict[str, Any], profile: P
     dataset, fixed, points = part.get("dataset"), part.get("fixed", {}), part.get("points")
     _check(path, isinstance(dataset, str), f"{key}.dataset is missing or not a str")
     listed = isinstance(points, list) and points and all(isinstance(one, dict) for one in [fixed, *points])
-    _check(path, listed, f"{key}.points is no list of settings, such as [{{ steps = 10, sigma = 0.1 }}]")
+    _check(path, listed, f"{key}.points is not a list of settings, such as [{{ steps = 10, sigma = 0.1 }}]")
     base = profile.settings(dataset, MODEL)
     found = [_point(path, f"{key}.points", fixed | point, base) for point in points]
     places = [point.settings[AXES[table]] for point in found]
@@ -195,13 +195,13 @@ def _point(path: Path, key: str, values: dict[str, Any], base: dict[str, Any]) -
         good = type(value) in (int, float) and 0 < value < float("inf")
         _check(path, good, f"{key}: {name} = {value!r} is not a number above 0")
         named = re.fullmatch(r"[a-z][a-z0-9_]*", name)  # it becomes a folder's name
-        _check(path, named, f"{key}: {name!r} is no setting of {MODEL}")
-    if "sigma" in values and "sigma_final" not in values:  # where sigma falls during training, it falls in proportion
+        _check(path, named, f"{key}: {name!r} is not a setting of {MODEL}")
+    if "sigma" in values and "sigma_final" not in values:  # if sigma falls during training, it falls in proportion
         ratio = base["sigma_final"] / base["sigma"] if base.get("sigma") and "sigma_final" in base else 1.0
         values |= {"sigma_final": float(f"{values['sigma'] * ratio:.6g}")}
     stated = base | values
     missing = next((name for name in SETTINGS if name not in stated), None)
-    _check(path, missing is None, f"{key}: neither they nor the profile state {missing}: add it")
+    _check(path, missing is None, f"{key}: neither the points nor the profile state {missing}: add it")
     order = sorted(values, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
     overrides = {name: values[name] for name in order if base.get(name) != values[name]}
     return Point({name: stated[name] for name in SETTINGS}, overrides)
@@ -217,7 +217,7 @@ def _part(path: Path, table: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _seeds(path: Path, key: str, part: dict[str, Any], profile: Profile) -> tuple[int, ...]:
     seeds = _list(path, f"{key}.seeds", part.get("seeds", list(profile.seeds)), int)
-    _check(path, min(seeds) >= 0, f"{key}.seeds = {list(seeds)} has a negative one")
+    _check(path, min(seeds) >= 0, f"{key}.seeds = {list(seeds)} has a negative seed")
     shown = one_line(max(seeds), 40)
     _check(path, max(seeds) <= LARGEST_NUMBER, f"{key}.seeds has {shown}: give at most {LARGEST_NUMBER}")
     return seeds
@@ -226,7 +226,7 @@ def _seeds(path: Path, key: str, part: dict[str, Any], profile: Profile) -> tupl
 def _list(path: Path, key: str, value: Any, kind: type) -> tuple[Any, ...]:
     good = isinstance(value, list) and value and all(type(one) is kind for one in value)
     _check(path, good, f"{key} = {value!r} is not a list of one or more values of type {kind.__name__}")
-    _check(path, len(set(value)) == len(value), f"{key} = {value!r} names one twice: give each once")
+    _check(path, len(set(value)) == len(value), f"{key} = {value!r} has a value twice: give each once")
     return tuple(value)
 
 

@@ -1,4 +1,4 @@
-"""The paper's own numbers, as `reported.toml` holds them: shown beside measured ones, never mixed with them."""
+"""The paper's own numbers, from `reported.toml`: shown beside measured ones, never mixed with them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parent / "reported.toml"
-UNCONFIRMED = "†"  # stands behind a number that was not yet held against the paper
+UNCONFIRMED = "†"  # marks a number that has not yet been checked against the paper
 
 
 @dataclass(frozen=True)
 class Value:
-    """One entry of one of the paper's tables. The settings of tables 2, 3a and 3b: K, sigma, n_f."""
+    """One entry in one of the paper's tables. Entries of tables 2, 3a and 3b have the settings K, sigma and n_f."""
 
     table: str  # 1a, 1b, 2, 3a or 3b
-    model: str  # as in bench.registry
+    model: str  # as in bench.config.registry
     dataset: str
     score: str  # IS, FID, MSE or gradient norm
     value: Decimal  # with the digits that the paper prints
@@ -37,7 +37,7 @@ class Reported:
     """The whole file."""
 
     source: str
-    settings: dict[str, Any]  # what the numbers were made with; `ebm` holds the energy model's own
+    settings: dict[str, Any]  # used for the numbers; `ebm` holds those of the energy model
     datasets: dict[str, dict[str, Any]]  # name -> title, and n_f of table 1; in the paper's order
     values: tuple[Value, ...]
 
@@ -52,7 +52,7 @@ def reported() -> Reported:
     table, exact = (
         tomllib.loads(text),
         tomllib.loads(text, parse_float=Decimal),
-    )  # settings compare with records' floats
+    )  # settings are compared with floats in records
     values = tuple(
         Value(**{key: float(x) if key == "sigma" else x for key, x in entry.items()})
         for entry in exact["reported"]["values"]

@@ -1,4 +1,4 @@
-"""Run what a plan lacks: every cell through `bench.grid.grid`, which trains none twice."""
+"""Run the missing cells of a plan through `bench.grid.grid`, which trains no cell twice."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.scoring.setup import Setup
 
 
 def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> list[str]:
-    """The status of every cell asked for, in order. Settings are checked before the first training."""
+    """Run and return the status of every requested cell, in order. Settings are checked before the first training."""
     _refuse_other_profile(out, plan)
     check_outside(out, *folders_of([name for one in plan.runs() for name in one.datasets]))
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
     setup = Setup.of(arguments, plan.profile.features)
     requests = [request(setup, plan, out, command, one) for one in plan.runs(arguments.only)]
-    evaluators: grid.Evaluators = {}  # shared: real features and references are the same for every point
+    evaluators: grid.Evaluators = {}  # shared, because real features and references are the same for every point
     prepared = [(one, grid.prepare(one, evaluators)) for one in requests]
     plans.save(out, plan)
     for one in requests:
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> l
 
 
 def request(setup: Setup, plan: Plan, out: Path, command: str, one: plans.Run) -> grid.Request:
-    """One run of the plan, as the grid takes it."""
+    """One run of the plan, as a request to the grid."""
     return grid.Request(
         setup=setup,
         profile=plan.profile,
@@ -50,7 +50,7 @@ def request(setup: Setup, plan: Plan, out: Path, command: str, one: plans.Run) -
 
 
 def _refuse_other_profile(out: Path, plan: Plan) -> None:
-    """Points are named by what differs from the profile: under another one the same names mean other settings."""
+    """Refuse another profile: points are named by what differs from it, so the names would mean other settings."""
     before = plans.stored(out)
     if before and before.profile != plan.profile:
         raise UserError(
@@ -60,7 +60,7 @@ def _refuse_other_profile(out: Path, plan: Plan) -> None:
 
 
 def _sources(asked: Sequence[Path] | None, plan: Plan, out: Path) -> list[Path]:
-    """Folders to take finished cells from; without --reuse the profile's own results, where there are any."""
+    """Folders to take finished cells from; without --reuse, the profile's own results if there are any."""
     if asked is not None:
         return list(asked)
     usual = Path("results") / plan.profile.name

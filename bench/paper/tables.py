@@ -1,4 +1,4 @@
-"""The paper's tables: what it reports and, beside it, what was measured here."""
+"""The paper's tables: what it reports, beside what was measured here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.report.tables.scores import ARROWS
 from bench.storage.files import write_text
 
 FOLDER = "tables"
-SAMPLES = (("IS",), ("FID", "FD"), ("KID",))  # of each the one that the records have
-BETTER = {"IS": " ↑", "FID": " ↓", "MSE": " ↓", "gradient norm": ""}  # of the reported scores
+SAMPLES = (("IS",), ("FID", "FD"), ("KID",))  # of each group, the one that the records have
+BETTER = {"IS": " ↑", "FID": " ↓", "MSE": " ↓", "gradient norm": ""}  # arrows of the reported scores
 TITLES = {
     "1a": "quality of samples",
     "1b": "reconstruction error",
@@ -29,7 +29,7 @@ TITLES = {
 
 
 def write(out: Path, tables: list[Table]) -> list[Path]:
-    """Write OUT/tables/table-*.csv, .md and .tex, and remove those of protocols that are gone; their paths."""
+    """Write OUT/tables/table-*.csv, .md and .tex, remove those of protocols that are gone, and return the paths."""
     written = []
     for table in tables:
         caption = latex.sentences([f"{table.title}.", *table.notes])
@@ -60,14 +60,14 @@ def comparisons(parts: dict[str, list[Measured]]) -> list[Table]:
 
 
 def ablations(one: Ablation, parts: list[Measured]) -> list[Table]:
-    """Table 2, 3a or 3b: a row for each value that the paper or this run has."""
+    """Table 2, 3a or 3b, with a row for each value that the paper or this run has."""
     return [
         _table(one.table, part.number, part.of, _ablation(one, part), captions.ablation(one, part)) for part in parts
     ]
 
 
 def _table(table: str, number: int, of: int, columns: list[Column], notes: list[str]) -> Table:
-    """One of the paper's tables under one protocol; further protocols have files named table-1a.protocol-2."""
+    """One of the paper's tables under one protocol; files of further protocols are named table-1a.protocol-2."""
     protocol = f" (protocol {number} of {of})" if of > 1 else ""
     name = f"table-{table}" + (f".protocol-{number}" if number > 1 else "")
     return Table(f"Table {table}: {TITLES[table]}{protocol}", columns, tuple(notes), name)
@@ -126,7 +126,7 @@ def _reported(title: str, score: str, values: Sequence[Value | None]) -> Column:
 def _measured(
     part: Measured, lines: Sequence[PaperRow | None], names: Sequence[tuple[str, ...]], prefix: str
 ) -> list[Column]:
-    """A column for each score, the budgets where it has any, and the cells' status."""
+    """A column for each score, one for its budgets if it has any, and the cells' status."""
     columns = []
     for choice in names:
         metric = example(part, choice) or {"name": choice[-1], "label": choice[-1], "better": "none"}
@@ -138,13 +138,13 @@ def _measured(
 
 
 def example(part: Measured, names: Sequence[str]) -> dict[str, Any] | None:
-    """The metric under the first of the names that a record of the part has."""
+    """The metric with the first of the names that a record in `part` has."""
     metrics = {metric["name"]: metric for record in part.records for metric in record.metrics}
     return next((metrics[name] for name in names if name in metrics), None)
 
 
 def _score(line: PaperRow | None, name: str, header: str) -> Cell:
-    """Mean ± half-width; for one seed its own interval over images; in place of a score what became of the cells."""
+    """Mean ± half-width; for one seed, its interval over images; without a score, what happened to the cells."""
     summary = line.row.score(name) if line else None
     if line is None or summary is None:
         text, numbers = NONE if line is None or line.row.finished else line.outcome, (None, None, 0, None, None)

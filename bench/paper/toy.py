@@ -1,7 +1,7 @@
 """`python -m bench.paper.toy --out OUT`: short-run learning in the plane, kept as files that need no torch to draw.
 
-OUT/toy/toy.json has the settings and the total variations, OUT/toy/<name>.f32 the densities (float32). What is run,
-`ebm/toy.py`, is named as a string, as the registry names models.
+OUT/toy/toy.json holds the settings and the total variations, OUT/toy/<name>.f32 the densities (float32). The trainer,
+`ebm/toy.py`, is named by a string, as the registry names models.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ PARTS = {"truth": "truth", "learned": "learned, exp(-E) / Z", "short_run": "shor
 _TRAINER = "ebm.toy"
 _TYPE = np.dtype("<f4")
 _SCHEMA = 1
-_LARGEST = 2**24  # bytes of a file that is read
+_LARGEST = 2**24  # bytes; a larger file is not read
 _MOST_BINS = 1024  # squares along a side of the grid
 
 
 @dataclass(frozen=True)
 class Toy:
-    """One truth: mass per square of a grid on [-1, 1]^2, float32 (bins, bins), rows from the bottom up."""
+    """One truth and its densities: mass per square on [-1, 1]^2, float32 (bins, bins), rows from the bottom up."""
 
     name: str  # mixture or rings
     title: str
-    masses: dict[str, NDArray[np.float32]]  # truth; learned, exp(-E) / Z; short_run, of the chains' ends
-    total_variation: dict[str, float]  # from the truth, 0 to 1: of short_run, learned, untrained chains, sampling
+    masses: dict[str, NDArray[np.float32]]  # truth; learned: exp(-E) / Z; short_run: chain ends
+    total_variation: dict[str, float]  # from the truth, 0 to 1, for short_run, learned, untrained chains, sampling
     settings: dict[str, Any]
     seed: int
 
 
 def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool = True, **others: Any) -> Path:
-    """Train on both truths, unless OUT/toy holds the result with the same settings; the path of OUT/toy/toy.json.
+    """Train on both truths, unless OUT/toy holds a result with the same settings; return the path of OUT/toy/toy.json.
 
-    `updates` and `others` are settings of `ebm.toy.ToySettings`, each with a default.
+    `updates` and `others` are fields of `ebm.toy.ToySettings`, each with a default.
     """
-    from tqdm import tqdm  # here, as the trainer: reading and drawing need neither
+    from tqdm import tqdm  # imported here, like the trainer: reading and drawing need neither
 
     trainer = plugins.module(_TRAINER, f"the toy ({_TRAINER})")
     settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
@@ -84,7 +84,7 @@ def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool 
 
 
 def read(out: Path) -> list[Toy]:
-    """What `run` wrote; none where there is nothing. UserError for a file that is damaged or missing."""
+    """What `run` wrote; empty if there is nothing. UserError for a file that is damaged or missing."""
     index = Path(out) / FOLDER / INDEX
     if not index.is_file():
         return []
@@ -97,7 +97,7 @@ def read(out: Path) -> list[Toy]:
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
-    """The index that the file `content` holds; `path` is for messages. UserError for anything but what was written."""
+    """The index in the file `content`; `path` is for messages. UserError for anything but what was written."""
     try:
         stated = json.loads(content)
         bins, seed, truths = stated["settings"]["bins"], stated["seed"], stated["truths"]
@@ -118,7 +118,7 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def draw(out: Path) -> list[CaptionedPicture]:
-    """OUT/figures/toy.png: for each truth three densities on one scale of shades; nothing where there is no toy."""
+    """Draw OUT/figures/toy.png: three densities per truth, with shades on one scale; nothing if there is no toy."""
     toys = read(out)
     if not toys:
         return []
@@ -126,7 +126,7 @@ def draw(out: Path) -> list[CaptionedPicture]:
     with style.style():
         figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
         for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
-            shades = {"cmap": "magma", "vmin": 0.0, "vmax": float(one.masses["truth"].max())}  # a row compares
+            shades = {"cmap": "magma", "vmin": 0.0, "vmax": float(one.masses["truth"].max())}  # one scale per row
             for axes, (part, title) in zip(axes_row, PARTS.items(), strict=True):
                 axes.imshow(one.masses[part], origin="lower", extent=(-1, 1, -1, 1), **shades)
                 axes.grid(visible=False)
@@ -163,7 +163,7 @@ def _masses(path: Path, digest: str, bins: int) -> dict[str, NDArray[np.float32]
     if hashlib.sha256(content).hexdigest() != digest:
         raise _damaged(path, "its checksum does not fit")
     if len(content) != len(PARTS) * bins * bins * _TYPE.itemsize:
-        raise _damaged(path, "it is no array of that size")
+        raise _damaged(path, "it does not have the size of its arrays")
     return dict(zip(PARTS, np.frombuffer(content, _TYPE).reshape(len(PARTS), bins, bins), strict=True))
 
 

@@ -10,12 +10,12 @@ from bench.results.locks import reporting
 
 
 def build(root: Path) -> list[Path]:
-    """Write every table and plot of the results folder `root` and its page, index.html; the files written, in order.
+    """Write every table and plot of the results folder `root` and its page; return the files written, in order.
 
-    The same records give the same bytes. Files that the report does not write are left alone.
-    UserError where there is no such folder, no record, or a record that cannot be used; nothing is written then.
+    The same records give the same bytes. Files that do not belong to the report are left alone.
+    Raises UserError if there is no such folder, no record, or a record that cannot be used; nothing is written then.
     """
-    # pandas and matplotlib take a second to import: `python -m bench.report --help` need not wait for them.
+    # pandas and matplotlib take a second to import: `python -m bench.report --help` does not have to wait for them.
     from bench.report.content import outcomes, sections
     from bench.report.page import page
     from bench.report.plots import draw as plots
@@ -26,9 +26,9 @@ def build(root: Path) -> list[Path]:
         raise UserError(
             f"no results folder {root}: check the path, or make one with python -m bench.compare --out {root}"
         )
-    if not read_all(root):  # all of them can be read, then: nothing is written where one cannot
+    if not read_all(root):  # reads them all: if one cannot be read, nothing is written
         raise UserError(f"no records under {root / 'cells'}: make some with python -m bench.compare --out {root}")
-    with reporting(root):  # what is read under the lock is the newest, whoever else writes this report
+    with reporting(root):  # read again under the lock: another process may have added records
         records = read_all(root)
         parts = sections.split(records, outcomes.absent(root, records))
         drawn = plots.write(root, parts)

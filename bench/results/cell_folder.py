@@ -1,7 +1,7 @@
 """The folder of one cell, `RESULTS/cells/<dataset>/<model>/seed-<training seed>/`: every name in it and every rule.
 
-A cell is finished when its record is there, and the record is written last. Until then its checkpoints and its status
-say how far it is. Who writes in the folder holds its lock.
+A cell is finished once its record exists, and the record is written last. Until then its checkpoints and its status
+say how far it is. A process that writes into the folder holds its lock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.storage.files import write_bytes
 RECORD, STATUS, LOG = "record.json", "status.json", "log.csv"
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 WEIGHTS = "model.safetensors"
-GRIDS = "grids"  # the folder of the sample grids that a training draws
+GRIDS = "grids"  # the folder of the sample grids drawn during the training
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class CellFolder:
     """The cell of a data set, a model and a training seed in the results folder `out`."""
 
     out: Path
-    dataset: str  # its label; of a cell found by `all_in` the folder's name, which is another one where that is unsafe
+    dataset: str  # its label; for a cell found by `all_in`, the folder's name, which differs if the label is unsafe
     model: str  # likewise
     seed: int  # of training
 
     @classmethod
     def at(cls, path: Path) -> CellFolder | None:
-        """The cell whose folder `path` is; None for any other, such as one moved away to `seed-0.old`."""
+        """The cell with the folder `path`; None for any other folder, such as one moved away to `seed-0.old`."""
         seed = path.name.removeprefix("seed-")
         if len(path.parents) < 4 or not (seed.isascii() and seed.isdecimal()):
             return None
@@ -49,7 +49,7 @@ class CellFolder:
 
     @classmethod
     def all_in(cls, out: Path) -> list[CellFolder]:
-        """Every cell that has a folder in the results folder `out`, by data set, model and training seed."""
+        """Every cell with a folder in the results folder `out`, by data set, model and training seed."""
         paths = (path for path in Path(out).glob(f"{CELLS}/*/*/seed-*") if path.is_dir())
         cells = [cell for path in paths if (cell := cls.at(path))]
         return sorted(cells, key=lambda cell: (cell.dataset, cell.model, cell.seed))
@@ -66,7 +66,7 @@ class CellFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
-        """Whether the block has the cell for itself; False, without waiting, where another process works on it."""
+        """Give the block True and the cell to itself, or False, without waiting, if another process works on it."""
         own = self.lock()
         if not taken(own):
             yield False
@@ -78,7 +78,7 @@ class CellFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process that is alive works on the cell."""
+        """Whether a living process works on the cell."""
         return is_taken(self.lock())
 
     def sweep(self) -> None:
@@ -86,22 +86,22 @@ class CellFolder:
         sweep(self.path)
         sweep(self.path / GRIDS)
 
-    # What is there while the cell has no record
+    # Files of a cell without a record
 
     @property
     def status_path(self) -> Path:
         return self.path / STATUS
 
     def write_status(self, status: CellStatus) -> None:
-        """Atomic. OSError where the disk does not take it."""
+        """Write the status atomically. OSError if the disk does not take it."""
         statuses.write(self.status_path, status)
 
     def read_status(self) -> CellStatus | None:
-        """The status as it was written; None where there is none, or a damaged one."""
+        """The status as it was written; None if it is missing or damaged."""
         return statuses.read(self.status_path)
 
     def live_status(self) -> CellStatus | None:
-        """The status, `interrupted` where the one who wrote it is gone: the lock is free."""
+        """The status; `interrupted` if the process that wrote it is gone, as the free lock shows."""
         status = self.read_status()
         return status.abandoned() if status and status.at_work and not self.is_locked else status
 
@@ -115,7 +115,7 @@ class CellFolder:
 
     @property
     def previous_path(self) -> Path:
-        """The checkpoint before the last one, for the case that the last is damaged."""
+        """The checkpoint before the last one, in case the last one is damaged."""
         return self.path / PREVIOUS
 
     def rotate_checkpoints(self) -> None:
@@ -124,14 +124,14 @@ class CellFolder:
             os.replace(self.checkpoint_path, self.previous_path)
 
     def discard_checkpoints(self) -> None:
-        """Remove the checkpoints of a run whose outcome is elsewhere."""
+        """Remove the checkpoints of a run whose outcome is stored elsewhere."""
         for path in (self.checkpoint_path, self.previous_path):
             path.unlink(missing_ok=True)
 
-    # What a finished cell keeps
+    # Files of a finished cell
 
     def grid_path(self, update: int) -> Path:
-        """The sample grid that is drawn after an update."""
+        """The sample grid drawn after an update."""
         return self.path / GRIDS / f"update-{update:07d}.png"
 
     def picture_path(self, name: str) -> Path:
@@ -150,7 +150,7 @@ class CellFolder:
         return self.record_path.exists()
 
     def read_record(self) -> Record:
-        """The validated record. UserError for one that is missing or damaged."""
+        """The validated record. UserError if it is missing or damaged."""
         return Record(self.record_path, read(self.record_path))
 
     def finish(self, record: Mapping[str, Any]) -> None:
@@ -159,17 +159,17 @@ class CellFolder:
         self.clean_up(record["status"])
 
     def clean_up(self, status: str) -> None:
-        """Remove what a recorded cell no longer needs. The last finite checkpoint of one that failed stays."""
-        with contextlib.suppress(OSError):  # a status that stays does no harm: a record counts for more
+        """Remove what a cell with a record no longer needs. If it failed, its last finite checkpoint stays."""
+        with contextlib.suppress(OSError):  # a status that stays does no harm: a record takes precedence
             self.status_path.unlink(missing_ok=True)
         if status == "finished":
             self.discard_checkpoints()
 
     def take_over(self, record: Record) -> bool:
-        """Copy a finished cell of another results folder, its record last; whether that was done.
+        """Copy a finished cell of another results folder, its record last, and return whether that was done.
 
-        Not where there is a record by now, or another process works on the cell. A run that was broken off goes: the
-        record is of a whole one.
+        Nothing is copied if this cell has a record by now, or if another process works on it. Files of an interrupted
+        run are removed: the record belongs to a complete one.
         """
         with self.held() as own:
             if not own or self.has_record:

@@ -12,7 +12,7 @@ _WHERE_IT_APPLIES = {one.name for one in fields(Score) if one.default is None} -
 
 
 def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """An entry of `metrics` for each score; facts that do not apply to it are left out, as is its range."""
+    """An entry of `metrics` for each score, without the fields that do not apply to it and without its range."""
     return [{key: _plain(value) for key, value in vars(one).items() if _told(key, value)} for one in scores]
 
 
@@ -35,6 +35,20 @@ def references_json(references: Mapping[str, Titled]) -> dict[str, dict[str, Any
 def curves_json(curves: Iterable[Curve]) -> list[dict[str, Any]]:
     """An entry of `curves` for each curve."""
     return [{k: _plain(v) for k, v in vars(one).items()} | {"title": one.title or one.name} for one in curves]
+
+
+class Measured(Protocol):
+    """Scores and curves of a model with its first weights."""
+
+    scores: Sequence[Score]
+    curves: Sequence[Curve]
+
+
+def untrained_json(untrained: Measured | None) -> dict[str, list[dict[str, Any]]] | None:
+    """The record's `untrained`."""
+    if untrained is None:
+        return None
+    return {"metrics": scores_json(untrained.scores), "curves": curves_json(untrained.curves)}
 
 
 def throughput_json(throughput: Throughput) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Locks of a results folder: two processes never work on one thing. The system frees a lock when its owner dies."""
+"""Locks of a results folder: no two processes work on the same thing. The system frees a lock when its owner dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORT = "report"
 
 
 def lock(out: Path, name: str) -> FileLock:
-    """The lock `name` of the results folder `out`; not yet taken. Where a file system has no locks, a soft one."""
+    """The lock `name` of the results folder `out`, not yet taken; a soft one if the file system has no locks."""
     return FileLock(Path(out) / LOCKS / f"{name}.lock", thread_local=False)
 
 
@@ -26,7 +26,7 @@ def report_lock(out: Path) -> FileLock:
 
 
 def taken(lock: FileLock) -> bool:
-    """Take the lock if it is free, without waiting: whether that went well. UserError where locks cannot be written."""
+    """Take the lock if it is free, without waiting, and return whether it was. UserError if it cannot be written."""
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -40,7 +40,7 @@ def taken(lock: FileLock) -> bool:
 
 
 def is_taken(lock: FileLock) -> bool:
-    """Whether a process that is alive holds the lock."""
+    """Whether a living process holds the lock."""
     if not Path(lock.lock_file).exists():
         return False
     with contextlib.suppress(UserError):
@@ -52,7 +52,7 @@ def is_taken(lock: FileLock) -> bool:
 
 @contextlib.contextmanager
 def reporting(out: Path) -> Iterator[None]:
-    """Hold the lock of the tables, plots and page of `out`, waiting for it as long as it takes."""
+    """Hold the lock of the tables, plots and page of `out`; wait for it as long as necessary."""
     held = report_lock(out)
     Path(held.lock_file).parent.mkdir(parents=True, exist_ok=True)
     with held:
@@ -61,7 +61,7 @@ def reporting(out: Path) -> Iterator[None]:
 
 
 def _sweep_report(folder: Path) -> None:
-    """Sweep a results folder but for what other locks cover: its cells, and results folders within it."""
+    """Sweep a results folder except for what other locks cover: its cells, and results folders within it."""
     sweep(folder)
     for path in folder.iterdir():
         if path.is_dir() and path.name != CELLS and not (path / CELLS).is_dir():
@@ -69,7 +69,7 @@ def _sweep_report(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in `folder`: temporary files. Only for the holder of the lock that covers it."""
+    """Remove the temporary files of killed writers in `folder`. Only for the holder of the lock that covers it."""
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             os.unlink(path)

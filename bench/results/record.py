@@ -1,6 +1,6 @@
-"""Records: one JSON file per cell (dataset, model, training seed), written atomically, checked when read.
+"""Records: one JSON file per cell (data set, model, training seed), written atomically and checked when read.
 
-`bench/results/cell_folder.py` says where a record lies, `bench/results/schema.py` what it holds. Nothing here imports
+`bench/results/cell_folder.py` says where a record is, `bench/results/schema.py` what it contains. Nothing here imports
 torch, so tables and plots can be rebuilt on any machine.
 """
 
@@ -21,7 +21,7 @@ from bench.results.upgrade import upgraded
 from bench.storage.files import TooLargeError, json_text, read_bounded, write_bytes
 
 CHECKSUM = "checksum"  # the last field of a record
-LARGEST = 2**26  # bytes of a record; one of many curves and seeds has well under a hundredth of it
+LARGEST = 2**26  # bytes of a record; one with many curves and seeds has well under a hundredth of that
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Record:
 
     @property
     def folder(self) -> Path:
-        """The folder that holds the log and the pictures too."""
+        """The cell's folder, which also holds the log and the pictures."""
         return self.path.parent
 
     @property
@@ -58,12 +58,22 @@ class Record:
         return self.data["metrics"]
 
     def metric(self, name: str) -> dict[str, Any] | None:
-        """The metric of that name, or None where the cell has none (a diverged run has none at all)."""
+        """The metric of that name, or None if the cell does not have it (a diverged run has none at all)."""
         return next((metric for metric in self.metrics if metric["name"] == name), None)
 
     def curve(self, name: str) -> dict[str, Any] | None:
-        """The curve of that name, or None where the cell has none."""
+        """The curve of that name, or None if the cell does not have it."""
         return next((curve for curve in self.data["curves"] if curve["name"] == name), None)
+
+    @property
+    def untrained(self) -> list[dict[str, Any]]:
+        """The metrics of the model with its first weights; none in a record that has none."""
+        return (self.data.get("untrained") or {"metrics": []})["metrics"]
+
+    def untrained_curve(self, name: str) -> dict[str, Any] | None:
+        """The curve of that name of the model with its first weights, or None."""
+        curves = (self.data.get("untrained") or {"curves": []})["curves"]
+        return next((curve for curve in curves if curve["name"] == name), None)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -72,18 +82,18 @@ class Record:
 
     @property
     def stopped_at(self) -> int:
-        """The update at which a diverged run stopped: the one its message names, else the number of updates made."""
+        """The update at which a diverged run stopped: the one in its message, else the number of updates made."""
         named = re.search(r"at update (\d+)", self.data["message"])
         return int(named.group(1)) if named else self.data["training"]["updates"]
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Atomic: the record with its checksum, which replaces one that it has. ValueError for what is not JSON."""
+    """Write the record atomically, with a checksum that replaces any it has. ValueError for what is not JSON."""
     write_bytes(path, record_bytes(record))
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
-    """The one file that stands for a record: its JSON, and in the last field the SHA-256 of that JSON without it."""
+    """The content of a record's file: its JSON, whose last field is the SHA-256 of that JSON without this field."""
     rest = {name: value for name, value in record.items() if name != CHECKSUM}
     text = json_text(rest).encode("utf-8")
     last = {CHECKSUM: hashlib.sha256(text).hexdigest()}
@@ -91,7 +101,7 @@ def record_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read and check one record. Unknown fields pass; a missing or wrong one, or one flipped bit, is a UserError."""
+    """Read and check one record. Unknown fields pass; a missing or wrong field, or a flipped bit, is a UserError."""
     try:
         content = read_bounded(path, LARGEST)
     except TooLargeError as error:
@@ -102,7 +112,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
-    """The record that is the file `content`; `path` is for messages. UserError for anything but what was written."""
+    """The record in the file `content`; `path` is for messages. UserError for anything but what was written."""
     try:
         record = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -110,7 +120,7 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     check_schema(path, record)
     try:
         whole = record_bytes(record) == content
-    except (ValueError, RecursionError):  # half a surrogate pair, an infinite number: JSON that is never written
+    except (ValueError, RecursionError):  # half a surrogate pair or an infinite number: such JSON is never written
         whole = False
     if not whole and b"\r\n" in content:
         damaged(path, "its line ends were changed, as git's core.autocrlf does, and it does not fit its checksum")
@@ -122,7 +132,7 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first setting that differs between two nested configurations: `ebm.steps is 20 there and 50 here`, or None.
 
-    `old` is what the results folder holds (there), `new` what is asked for (here). Tuples equal lists, as in JSON.
+    `old` is what the results folder holds (there), `new` what is asked for (here). A tuple equals a list, as in JSON.
     """
     return _difference(old, new, "")
 

@@ -1,4 +1,4 @@
-"""What a record holds, and the check that it does: schema 4. `docs/results.md` explains every field."""
+"""The fields of a record (schema 4), and their check. `docs/results.md` explains every field."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.errors import UserError, one_line
 from bench.results.layout import run_again
 
 SCHEMA = 4
-READ = (3, SCHEMA)  # older ones through `bench/results/upgrade.py`
+READ = (3, SCHEMA)  # schema 3 through `bench/results/upgrade.py`
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
-GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # a block of the tables each, in this order
+GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # the groups of the tables, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
-REFERENCES = ("floor", "ceiling")
+REFERENCES = ("floor", "expected", "blurred", "noised", "ceiling")  # in the order of the tables' rows
 LARGEST = 2**63 - 1  # a whole number, either sign
 LONGEST = 300  # letters of a message
 
@@ -73,6 +73,7 @@ _METRIC = {
     "better": str,
 }
 _REFERENCE = {"title": str, "metrics": list}
+_UNTRAINED = {"metrics": list, "curves": list}
 _CURVE = {
     **dict.fromkeys(("name", "title", "group", "x_label", "y_label"), str),
     "x": list,
@@ -87,7 +88,7 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
     ("data", ("train", "held_out")),
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
-    "": {"log": str},
+    "": {"log": str, "untrained": dict, "latent_dimensions": int},
     "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
@@ -100,14 +101,14 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "throughput": {"repeats": int, "batch_size": int, "threads": int, "dtype": str, "peak_memory_mib": _NUMBER},
     "image": {"labels": list},
 }
-_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that leads nowhere but to a file beside the record
+_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that can only lead to a file beside the record
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
 def check(path: Path, record: Any) -> dict[str, Any]:
-    """The record, if it is one. Unknown fields pass; a missing or wrong one or another schema is a UserError.
+    """Return the record if it is valid. Unknown fields pass; a missing or wrong field or another schema is a UserError.
 
-    `path` is the record's own, for the message.
+    `path` is the record's own path, for the message.
     """
     check_schema(path, record)
     _refuse_extremes(path, record)
@@ -121,6 +122,11 @@ def check(path: Path, record: Any) -> dict[str, Any]:
         _check_metrics(path, reference["metrics"], f"references.{name}.metrics", 1)
     for index, curve in enumerate(record["curves"]):
         _check_curve(path, curve, f"curves[{index}]")
+    if (untrained := record.get("untrained")) is not None:
+        _require(path, untrained, _UNTRAINED, "untrained")
+        _check_metrics(path, untrained["metrics"], "untrained.metrics", 1)
+        for index, curve in enumerate(untrained["curves"]):
+            _check_curve(path, curve, f"untrained.curves[{index}]")
     if record["throughput"] is not None:
         _require(path, record["throughput"], _THROUGHPUT, "throughput")
         _allow(path, record["throughput"], "throughput", "throughput")
@@ -131,7 +137,7 @@ def check(path: Path, record: Any) -> dict[str, Any]:
 
 
 def _refuse_extremes(path: Path, record: dict[str, Any]) -> None:
-    """No whole number that a float, an index or another program cannot hold, wherever it stands."""
+    """Refuse integers, anywhere in the record, that a float, an index or another program cannot hold."""
     nodes: list[Any] = [record]
     while nodes:
         node = nodes.pop()
@@ -141,7 +147,7 @@ def _refuse_extremes(path: Path, record: dict[str, Any]) -> None:
 
 
 def check_schema(path: Path, record: Any) -> None:
-    """Raise UserError unless `record` is an object of this schema; its other fields are not looked at."""
+    """Raise UserError unless `record` is an object of a schema that is read; its other fields are not checked."""
     if not isinstance(record, dict):
         damaged(path, "not a JSON object")
     schema = record.get("schema")
@@ -153,7 +159,7 @@ def check_schema(path: Path, record: Any) -> None:
 
 
 def damaged(path: Path, what: str) -> NoReturn:
-    """Raise the UserError for a record that cannot be used. `what` may quote it: it becomes one printable line."""
+    """Raise the UserError for a record that cannot be used. `what` may quote it; it becomes one printable line."""
     raise UserError(f"{path}: {one_line(what, LONGEST)}; restore the file, or {run_again(Path(path).parent)}")
 
 
@@ -167,19 +173,21 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
         damaged(path, f"field data.notes is {_shown(record['data']['notes'])}, not a list of sentences")
     for part, names in _COUNTS:
         _refuse_negative(path, record[part] if part else record, names, f"{part}." if part else "")
+    if (record.get("latent_dimensions") or 0) < 0:
+        damaged(path, f"field latent_dimensions is {record['latent_dimensions']}, which is below 0")
     seeds = record["evaluation_seeds"]
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         damaged(path, f"field evaluation_seeds is {_shown(seeds)}, not a list of one or more different integers")
     if unknown := next((name for name in record["references"] if name not in REFERENCES), None):
         damaged(path, f"field references.{unknown} is none of {', '.join(REFERENCES)}")
     if record["status"] != "finished":
-        for name in ("metrics", "references", "curves"):
-            if record[name]:
+        for name in ("metrics", "references", "curves", "untrained"):
+            if record.get(name):
                 damaged(path, f"field {name} is not empty although the status is {record['status']}")
 
 
 def _check_metrics(path: Path, metrics: list[Any], part: str, seeds: int) -> None:
-    """Every entry of a list of scores; `seeds` is how many values each is the mean of."""
+    """Check every entry of a list of scores; each is the mean of `seeds` values."""
     taken: dict[str, set[str]] = {"name": set(), "label": set()}
     for index, metric in enumerate(metrics):
         where = f"{part}[{index}]"
@@ -223,7 +231,7 @@ def _check_image(path: Path, image: Any, where: str) -> None:
 
 
 def _allow(path: Path, value: dict[str, Any], part: str, where: str) -> None:
-    """Refuse an optional field of another type than its own."""
+    """Refuse an optional field of the wrong type."""
     for name, kind in _OPTIONAL.get(part, {}).items():
         found = value.get(name)
         if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):

@@ -1,7 +1,7 @@
 """What each cell is doing: `status.json` beside its log while it has no record, and `python -m bench.status RESULTS`.
 
-A status is for people who watch a run. No result depends on it: a damaged one counts as none, and a disk that cannot
-take it stops no training.
+A status is for people who watch a run. No result depends on it: a damaged one counts as missing, and a disk that cannot
+take it does not stop a training.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 from bench.storage.files import TooLargeError, read_bounded, write_json
 
 STATES = ("waiting", "training", "evaluating", "interrupted")
-LARGEST = 1 << 16  # bytes; a longer file is no status
-NEW = 0.3  # weight of the newest measurement of the rate
+LARGEST = 1 << 16  # bytes; a longer file is not a status
+NEW = 0.3  # weight of the newest measurement in the rate
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "state": (str,),
@@ -38,21 +38,21 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class CellStatus:
-    """Where a cell without a record stands."""
+    """The progress of a cell without a record."""
 
     state: str  # one of STATES
     update: int = 0  # updates made
     updates: int = 0  # updates in all
-    rate: float | None = None  # updates a second, over the last minute or so
+    rate: float | None = None  # updates per second, over the last minute or so
     seconds_left: float | None = None  # of training
-    scalars: dict[str, float] = field(default_factory=dict)  # of the last update; only finite ones
+    scalars: dict[str, float] = field(default_factory=dict)  # of the last update, finite ones only
     pid: int = 0
     message: str = ""
     changed: str = ""  # UTC, ISO 8601; filled in when the status is written
 
     @property
     def at_work(self) -> bool:
-        """Whether a process works on the cell, unless it has died."""
+        """Whether a process works on the cell, unless the process has died."""
         return self.state in ("training", "evaluating")
 
     def abandoned(self) -> CellStatus:
@@ -61,14 +61,14 @@ class CellStatus:
 
 
 def write(path: Path, status: CellStatus) -> None:
-    """Write the status as the file `path`, atomically. Scalars that are not finite are left out. OSError."""
+    """Write the status to `path`, atomically and without scalars that are not finite. May raise OSError."""
     scalars = {name: float(value) for name, value in status.scalars.items() if math.isfinite(value)}
     changed = status.changed or datetime.now(UTC).isoformat(timespec="seconds")
     write_json(path, asdict(replace(status, scalars=scalars, changed=changed)))
 
 
 def read(path: Path) -> CellStatus | None:
-    """The status as it was written; None where there is none, or a damaged one."""
+    """The status as it was written; None if it is missing or damaged."""
     try:
         return parse(read_bounded(path, LARGEST))
     except (OSError, TooLargeError):
@@ -76,7 +76,7 @@ def read(path: Path) -> CellStatus | None:
 
 
 def parse(content: bytes) -> CellStatus | None:
-    """The status that the file `content` holds; None for anything else."""
+    """The status in the file `content`; None for anything else."""
     try:
         value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -94,11 +94,11 @@ def parse(content: bytes) -> CellStatus | None:
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, bool) or not isinstance(value, kinds):
         return False
-    return not isinstance(value, int | float) or abs(value) < 1e300  # neither NaN nor what no float can hold
+    return not isinstance(value, int | float) or abs(value) < 1e300  # neither NaN nor too large for a float
 
 
 def status_text(status: CellStatus | None) -> str:
-    """In words: `not run`, `training, update 300 of 1000`, `evaluating`, `interrupted at update 300`."""
+    """The status in words: `not run`, `training, update 300 of 1000`, `evaluating`, `interrupted at update 300`."""
     if status is None or status.state == "waiting":
         return "not run"
     if status.state == "training":
@@ -120,7 +120,7 @@ class StatusWriter:
         self._written: tuple[float, int] | None = None  # when, and at which update
 
     def training(self, done: int, total: int, scalars: Mapping[str, float]) -> None:
-        """After every update (and before the first): cheap, but for one call in `every` seconds."""
+        """Call this after every update and before the first. It is cheap, except for one call in `every` seconds."""
         now = self._clock()
         began = self._status.state != "training" or self._written is None
         self._status = replace(self._status, state="training", update=done, updates=total, scalars=dict(scalars))
@@ -137,11 +137,11 @@ class StatusWriter:
         self._write(now)
 
     def evaluating(self) -> None:
-        """Training is over; scores are being computed."""
+        """Call this when the training is over and scores are being computed."""
         self._change("evaluating", "")
 
     def interrupted(self, message: str = "") -> None:
-        """Stopped before the end; the same command goes on from the checkpoint."""
+        """Call this for a stop before the end; the same command continues from the checkpoint."""
         self._change("interrupted", message)
 
     def _change(self, state: str, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Schema 3 did not say which curves belong side by side.
+# Schema 3 did not say which curves are drawn side by side.
 _FIGURES = {
     "gradient norm by step": {"gradient-norm": "within the K steps"},
     "gradient norm over a long run": {"long-chain": "gradient norm", "gradient-norm": "run on past K (dotted)"},
@@ -15,11 +15,11 @@ _FIGURES = {
 }
 
 
-_VARIETY = ("precision", "recall", "density", "coverage", "copying")  # nor in which table a score is shown
+_VARIETY = ("precision", "recall", "density", "coverage", "copying")  # scores whose table schema 3 did not name
 
 
 def upgraded(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 3 or 4 in the form of schema 4; one whose fields have other types than theirs as it is."""
+    """A record of schema 3 or 4 in the form of schema 4. Fields of a wrong type stay as they are, for the check."""
     if record["schema"] != 3:
         return record
     curves = record.get("curves")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from bench.config import registry
 from bench.config.settings import Sections, build
-from bench.contract.model import count_parameters
+from bench.contract.model import GenerativeModel, count_parameters
 from bench.contract.scores import Score
 from bench.contract.seeds import seeded
 from bench.data import DataConfig
@@ -17,7 +17,7 @@ from bench.data.folder import SOURCE
 from bench.errors import UserError, one_line
 from bench.evaluation import EvaluationConfig, Evaluator, Picture
 from bench.evaluation.references import Reference
-from bench.results.entries import curves_json, references_json, scores_json, throughput_json
+from bench.results.entries import curves_json, references_json, scores_json, throughput_json, untrained_json
 from bench.scoring.setup import Setup
 from bench.storage.checkpoint import load_checkpoint
 from bench.storage.files import write_bytes, write_json
@@ -115,7 +115,11 @@ class Checkpoint:
         factory = registry.factory(name)
         try:
             config = build(factory.Config, own.pop("model"), registry.label(name))
-            self.model = factory(config, shape, generator=seeded(self.seed, "weights"), device=setup.device).model
+
+            def untrained() -> GenerativeModel:
+                return factory(config, shape, generator=seeded(self.seed, "weights"), device=setup.device).model
+
+            self.untrained, self.model = untrained, untrained()
             self.model.load_state_dict(state)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = one_line(error)
@@ -128,11 +132,13 @@ class Checkpoint:
 
     def score(self, evaluator: Evaluator, seeds: tuple[int, ...]) -> Scores:
         """All that a record holds of a model."""
-        found = evaluator.evaluate(self.model, seeds)
+        found = evaluator.evaluate(self.model, seeds, self.untrained)
         further = {
             "model": self.label,
             "training_seed": self.seed,
             "parameters": count_parameters(self.model.sampler),
+            "latent_dimensions": self.model.latent_dimensions,
+            "untrained": untrained_json(found.untrained),
             "throughput": throughput_json(found.throughput),
             "curves": curves_json(found.curves),
         }

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, sealed tensors, checkpoints."""
+"""Files written whole or not at all, sealed tensors, checkpoints."""

@@ -1,4 +1,4 @@
-"""Checkpoints: one file of tensors, a JSON description and a checksum; loading one never runs code."""
+"""Checkpoints: tensors, a JSON description and a checksum in one file; loading it never runs code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bench.storage.files import TooLargeError, read_bounded, write_bytes
 from bench.storage.sealed import DamagedError, seal, unseal
 
 LARGEST = 2**36  # bytes; a billion weights with their averages and moments take a quarter of it
-DEEPEST = 32  # nested containers of a state; an optimizer's has four
+DEEPEST = 32  # nested containers in a state; an optimizer's has four
 _KEYS = (str, int)
-_TENSOR = "tensor"  # the key that stands for a tensor in the JSON tree
+_TENSOR = "tensor"  # the key of a tensor's place in the JSON tree
 
 
-class DamagedCheckpoint(UserError):  # noqa: N818 - what it is, for who falls back to an older one
-    """A file that was read, but is not a whole checkpoint of this version."""
+class DamagedCheckpoint(UserError):  # noqa: N818 - it names what the caller falls back from
+    """A file that was read but is not a complete checkpoint of this version."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], description: dict[str, Any]) -> None:
-    """Write nested dicts and lists of tensors and JSON values, and a JSON description beside them, atomically."""
+    """Write nested dicts and lists of tensors and JSON values, with a JSON description, atomically."""
     write_bytes(path, checkpoint_bytes(state, description))
 
 
@@ -35,9 +35,9 @@ def checkpoint_bytes(state: dict[str, Any], description: dict[str, Any]) -> byte
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Any]]:
-    """State and description as saved, tensors on `device`.
+    """State and description as saved, with tensors on `device`.
 
-    Raises UserError for a file that cannot be opened, DamagedCheckpoint for one that is not a whole checkpoint.
+    Raises UserError for a file that cannot be opened, and DamagedCheckpoint for one that is not a complete checkpoint.
     """
     try:
         content = read_bounded(path, LARGEST)
@@ -88,7 +88,7 @@ def _take_tensors(node: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _put_tensors(node: Any, tensors: dict[str, Tensor], depth: int) -> Any:
-    """The inverse of `_take_tensors`, of a tree that may be anything; takes each tensor out of `tensors`."""
+    """The inverse of `_take_tensors`, for a tree that may be anything; removes each tensor from `tensors`."""
     if depth == 0:
         raise DamagedError(f"a state nested deeper than {DEEPEST}")
     if not isinstance(node, dict) or len(node) != 1:

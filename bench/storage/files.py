@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 
 class TooLargeError(ValueError):
-    """A file with more bytes than its kind ever has; says how many those are."""
+    """A file with more bytes than its kind can have; the message gives the limit."""
 
 
 def read_bounded(path: Path, largest: int) -> bytes:
     """The content of a file of at most `largest` bytes.
 
-    TooLargeError for a longer one, of which nothing is read; OSError for one that cannot be read, or is no regular
-    file: a pipe would be waited for, a device has no end.
+    Raises TooLargeError for a longer file, without reading it, and OSError for one that cannot be read or is not a
+    regular file: reading a pipe would wait, and a device has no end.
     """
     with open(path, "rb", opener=_without_waiting) as file:
         about = os.fstat(file.fileno())
@@ -34,7 +34,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def write_bytes(path: Path, content: bytes | bytearray) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder takes the name when it is on the disk."""
+    """Write a file whole or not at all: a temporary file in the same folder is renamed once it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -51,7 +51,7 @@ def write_bytes(path: Path, content: bytes | bytearray) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the folder's entries on the disk, so that a rename outlives a loss of power. Not possible on Windows."""
+    """Flush the folder's entries to the disk, so that a rename survives a loss of power. Not possible on Windows."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -62,12 +62,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Atomic, UTF-8, and the same bytes on every system (no translation of line ends)."""
+    """Write text atomically in UTF-8, with the same bytes on every system (line ends are not translated)."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomic, indented JSON. NaN and Infinity are not JSON: ValueError, and the file stays as it was."""
+    """Write indented JSON atomically. NaN and Infinity are not JSON: ValueError, and the file is unchanged."""
     write_text(path, json_text(value))
 
 

@@ -1,7 +1,7 @@
-"""Sealed safetensors files: tensors, one JSON note, and a SHA-256 of all the file's bytes, so any flipped bit is found.
+"""Sealed safetensors files: tensors, a JSON note, and a SHA-256 of all bytes, so that any flipped bit is found.
 
-Reading runs no code, and the library holds types, shapes and offsets against the file's size before it allocates.
-Same tensors and note, same bytes: all metadata is one entry, since the library writes several in a random order.
+Reading runs no code, and the library checks types, shapes and offsets against the file's size before it allocates.
+The same tensors and note give the same bytes: all metadata is in one entry, as the library orders entries randomly.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 from bench.errors import one_line
 
 _ENTRY = "sealed"
-_BLANK = b"0" * 64  # stands for the checksum while it is computed
+_BLANK = b"0" * 64  # in place of the checksum while it is computed
 _START = b'{"__metadata__":{"%s":"{\\"sha256\\":\\"' % _ENTRY.encode()  # of the header, which follows its own length
-_AT = slice(8 + len(_START), 8 + len(_START) + len(_BLANK))  # where the checksum stands
+_AT = slice(8 + len(_START), 8 + len(_START) + len(_BLANK))  # position of the checksum
 
 
 class DamagedError(ValueError):
-    """Content that is not what was written; says why, in a few words."""
+    """Content that differs from what was written; the message says how, in a few words."""
 
 
 def seal(tensors: dict[str, Tensor], note: Any) -> bytearray:
-    """The content of a file. Raises TypeError for a note that is not JSON, ValueError for tensors that share memory."""
+    """The content of a file. TypeError for a note that is not JSON, ValueError for tensors that share memory."""
     text = json.dumps({"sha256": _BLANK.decode(), "note": note}, separators=(",", ":"))
     content = bytearray(safetensors.torch.save(tensors, {_ENTRY: text}))
     if not (content.startswith(_START, 8) and content[_AT] == _BLANK):
@@ -37,12 +37,12 @@ def seal(tensors: dict[str, Tensor], note: Any) -> bytearray:
 
 
 def unseal(content: bytes) -> tuple[dict[str, Tensor], Any]:
-    """The tensors, on the CPU, and the note. Raises DamagedError for anything but what `seal` gave."""
+    """The tensors, on the CPU, and the note. Raises DamagedError for anything but the output of `seal`."""
     if not content.startswith(_START, 8):
         raise DamagedError("not a sealed file of tensors")
     if _digest(content) != content[_AT]:
         raise DamagedError("wrong checksum")
-    try:  # the checksum is no signature: who wrote it may have meant harm
+    try:  # the checksum is not a signature: the writer may be malicious
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         note = json.loads(header["__metadata__"][_ENTRY])["note"]
         return safetensors.torch.load(content), note
@@ -51,7 +51,7 @@ def unseal(content: bytes) -> tuple[dict[str, Tensor], Any]:
 
 
 def _digest(content: bytes | bytearray) -> bytes:
-    """SHA-256, hexadecimal, of the content with a blank in the checksum's place."""
+    """The hexadecimal SHA-256 of the content with a blank in place of the checksum."""
     view = memoryview(content)
     total = hashlib.sha256(view[: _AT.start])
     total.update(_BLANK)

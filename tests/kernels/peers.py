@@ -2,7 +2,8 @@
 
     python tests/kernels/peers.py NAME       # answers requests, one JSON object a line, on stdin and stdout
 
-It imports torch, the one peer asked for, and nothing of this project: ebmkit's import name is `ebm`, as this project's.
+It imports torch and the one peer asked for, of this project at most the published chain, which imports torch alone:
+ebmkit's import name is `ebm`, as this project's.
 The allocator is left as it is, and the nets are plain `nn.Sequential`s in torch's usual layout.
 """
 
@@ -36,28 +37,9 @@ def plain_sequence(layers: Layers) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def published_chain(
-    f: Callable[[Tensor], Tensor],
-    x: Tensor,
-    steps: int,
-    *,
-    step_size: float,
-    noise_std: float,
-    draw: Callable[[Tensor], Tensor] = torch.randn_like,
-) -> Tensor:
-    """The chain as the paper's minimal script runs it, written afresh from the paper and a description.
-
-    The graph of each step is retained, the weights still ask for gradients, and every step draws a new noise tensor.
-    Nijkamp et al. 2019, arXiv 1904.09770, algorithm 1.
-    """
-    x = x.detach().clone().requires_grad_()
-    for _ in range(steps):
-        (slope,) = torch.autograd.grad(f(x).sum(), [x], retain_graph=True)
-        x.data += step_size * slope + noise_std * draw(x)
-    return x.detach()
-
-
 def published(net: nn.Module, step_size: float, noise_std: float) -> Chain:
+    from baselines.published_chain import published_chain
+
     return lambda x, steps: published_chain(net, x, steps, step_size=step_size, noise_std=noise_std)
 
 

@@ -1,1 +1,1 @@
-"""What a report says: sections, verdicts, captions, numbers. No format."""
+"""The content of a report, independent of its format: sections, verdicts, captions, numbers."""

@@ -1,4 +1,4 @@
-"""What must stand beside a table for its numbers to mean anything: protocol, counts, seeds, device, what went wrong."""
+"""The sentences that a table needs for its numbers to mean anything: protocol, counts, seeds, device, failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
 from bench.report.content.ranking import ALPHA, rank, sampling_share
-from bench.report.content.sections import Reference, Section
+from bench.report.content.sections import EQUAL, Reference, Section
 
 
 def caption(section: Section) -> list[str]:
@@ -27,12 +27,13 @@ def reading(section: Section) -> list[str]:
 
 
 def protocol(section: Section) -> list[str]:
-    """How everything was measured, and what a reader must know of it."""
+    """How everything was measured, and what a reader must know about it."""
     return [
         *_shares(section),
         *_scores(section),
         *_notes(section),
         *_references(section),
+        *_untrained(section),
         _data(section),
         _conditions(section),
         *_timing(section),
@@ -57,8 +58,13 @@ def _verdict(section: Section) -> list[str]:
     """What bold means, or why nothing is bold."""
     ranking = rank(section)
     reasons = ", ".join(once(ranking.untested.values()))
+    barred = []
+    for reason in once(ranking.barred.values()):
+        names = [name for name, own in ranking.barred.items() if own == reason]
+        barred.append(f"Not tested, and no winner is named, as {reason}: {_labels(section, names)}.")
     if not ranking.comparisons:
-        return [f"Nothing is bold, as no column could be tested: {reasons}."]
+        rest = f": {reasons}" if reasons else ""
+        return [f"Nothing is bold, as no column could be tested{rest}.", *barred]
     how = f"{ranking.test} over the {count(ranking.comparisons, 'column')} of this section, alpha = {ALPHA}"
     if ranking.best:
         lines = [f"Bold: best of its column and better than every other model there ({how})."]
@@ -71,6 +77,12 @@ def _verdict(section: Section) -> list[str]:
         lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
     if missing := _labels(section, ranking.untested):
         lines.append(f"Not tested ({reasons}): {missing}.")
+    lines += barred
+    if any(metric.get("table") == EQUAL for metric in section.tabulated):
+        lines.append(
+            "Samples at equal counts: real images are too few to be scored at the models' counts, so that all rows are "
+            "scored again at counts which they allow; these columns are not tested a second time."
+        )
     for row in (row for row in section.rows if row.label in ranking.withheld.values()):
         won = _labels(section, [name for name, label in ranking.withheld.items() if label == row.label])
         kinds = ["diverged runs"] if row.diverged else []
@@ -107,7 +119,7 @@ def _shares(section: Section) -> list[str]:
 
 
 def _references(section: Section) -> list[str]:
-    """Where the rows below the models come from, and what keeps them from comparing."""
+    """Where the rows below the models come from, and what limits a comparison with them."""
     references = section.references
     if not references:
         return []
@@ -115,18 +127,29 @@ def _references(section: Section) -> list[str]:
     lines = [f"Rows below the models, which no model made and no test includes: {sizes}."]
     if any(section.reference_label(one) != one.title for one in references):
         lines.append(
-            "Where their number of images is not the models', compare with care: fewer raise a Fréchet distance."
+            "Where their counts are not the models', compare with care: fewer images raise a Fréchet distance; KID has "
+            "the same expectation at any."
         )
+    told = {(metric["label"], metric.get("note")) for one in section.records for metric in one.metrics}  # of models
     for reference in references:
         notes: dict[tuple[str, str], list[str]] = {}
         for metric in reference.metrics.values():
-            if metric.get("note"):
+            if metric.get("note") and (metric["label"], metric["note"]) not in told:
                 made_of = metric.get("made_of") or reference.title
                 notes.setdefault((made_of, metric["note"]), []).append(metric["label"])
         lines += [f"{title}, {', '.join(labels)}: {sentence(note)}" for (title, note), labels in notes.items()]
     if differing := [one.title for one in references if _disagree(section, one)]:
         lines.append(f"The records disagree on {', '.join(differing)}: the first record's values are shown.")
     return lines
+
+
+def _untrained(section: Section) -> list[str]:
+    if not any(record.untrained for record in section.records):
+        return []
+    return [
+        "Rows called untrained: the same models with their first weights, scored in the same way on the first "
+        "evaluation seed, by which no test goes. They say what a model's machinery does alone."
+    ]
 
 
 def _counts(reference: Reference) -> str:
@@ -138,21 +161,21 @@ def _counts(reference: Reference) -> str:
 
 
 def _disagree(section: Section, reference: Reference) -> bool:
-    """Whether another record states a value that rounding does not explain."""
+    """Whether another record has a different value, beyond rounding."""
     stated = [one for record in section.records if (one := record.data["references"].get(reference.kind))]
     pairs = [(metric, reference.metrics.get(metric["name"], metric)) for one in stated for metric in one["metrics"]]
     return any(not math.isclose(own["value"], first["value"], rel_tol=1e-3, abs_tol=1e-9) for own, first in pairs)
 
 
 def _scores(section: Section) -> list[str]:
-    """Metrics that share extractor and counts share a sentence."""
+    """A sentence for each group of metrics with the same extractor and counts."""
     groups: dict[str, dict[str, str]] = {}
     for metric in section.tabulated:
-        if how := _how(section, metric):  # the extractor, if any, is named there: its label need not
+        if how := _how(section, metric):  # names the extractor, if any, so the label need not
             label = metric["name"] if metric.get("extractor") else metric["label"]
             groups.setdefault(how, {})[metric["name"]] = label
     lines = []
-    for how, labels in groups.items():  # without a further kind (`length ratio, real ends`) where the first is there
+    for how, labels in groups.items():  # a further kind (`length ratio, real ends`) is left out if the first is present
         first = [label for name, label in labels.items() if name.partition(", ")[0] not in labels.keys() - {name}]
         lines.append(f"{', '.join(first)}: {how}.")
     return lines
@@ -179,7 +202,7 @@ def _how(section: Section, metric: dict[str, Any]) -> str:
 
 
 def _notes(section: Section) -> list[str]:
-    """Each caveat once; with the models it holds for where it does not hold for all."""
+    """Each caveat once, with the names of its models unless it holds for all."""
     having: dict[str, list[str]] = {}
     holders: dict[tuple[str, str], list[str]] = {}
     shown = {metric["name"] for metric in section.tabulated}
@@ -248,7 +271,7 @@ def _throughput(stated: dict[str, Any]) -> str:
 
 
 def _failed(section: Section) -> list[str]:
-    """What became of the cells that are in no average."""
+    """What happened to the cells that are in no average."""
     lines = []
     for row in section.rows:
         for record in row.failed:

@@ -1,4 +1,4 @@
-"""Numbers and lists as text: as many digits as the spread supports, and no more."""
+"""Numbers and lists as text, with no more digits than the spread supports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NONE = "–"  # what a table shows where there is no number
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """An integer in full, another number with `digits` significant digits; thousands are set apart by commas."""
+    """An integer in full, any other number with `digits` significant digits; commas separate thousands."""
     if value is None:
         return NONE
     if isinstance(value, int) or value == 0:
@@ -23,11 +23,11 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def plus_minus(summary: Summary | None) -> str:
-    """`mean ± half the width of its interval`, two digits of which decide the decimals; one value stands alone."""
+    """`mean ± half the width of its interval`, with decimals for two digits of the latter; for one value, it alone."""
     if summary is None or summary.half is None:
         return number(summary.mean if summary else None)
     mean, half = summary.mean, summary.half
-    if half <= 1e-12 * abs(mean):  # equal values but for rounding
+    if half <= 1e-12 * abs(mean):  # equal values, up to rounding
         return f"{number(mean)} ± 0"
     decimals, finest = _decimals(mean, half)
     if decimals > 6 and abs(mean) < 1e-3:
@@ -38,7 +38,7 @@ def plus_minus(summary: Summary | None) -> str:
 
 
 def bracketed(value: float, interval: Sequence[float] | None) -> str:
-    """`value [low, high]`, two digits of half the interval's width deciding the decimals; without one the value."""
+    """`value [low, high]`, with decimals for two digits of half its width; without an interval, the value alone."""
     half = (interval[1] - interval[0]) / 2 if interval else 0.0
     if not interval or half == 0:
         return number(value)
@@ -48,7 +48,7 @@ def bracketed(value: float, interval: Sequence[float] | None) -> str:
 
 
 def _decimals(value: float, half: float) -> tuple[int, int]:
-    """Decimals that show two digits of the half-width, and those that show six of the value, which are enough."""
+    """The decimals that show two digits of the half-width, and those that show six of the value, which is enough."""
     decimals = 1 - floor(log10(half))
     return decimals, 5 - floor(log10(abs(value))) if value else decimals
 
@@ -61,14 +61,14 @@ def estimate(summary: Summary | None) -> str:
 
 
 def score_text(row: Row, name: str) -> str:
-    """A row's score with its interval, and the number of seeds where not all of those that finished have it."""
+    """A row's score with its interval, and its number of seeds if some finished seeds lack it."""
     summary = row.score(name)
     text = estimate(summary)
     return text if summary is None or summary.n == len(row.finished) else f"{text} (n = {summary.n})"
 
 
 def budget_text(row: Row, name: str) -> str:
-    """`50 decodes per image`: what one model's score may cost; a dash where it has no budget."""
+    """`50 decodes per image`: the budget of one model's score; a dash where it has none."""
     found = next((entry for entry in row.entries(name) if entry.get("budget") is not None), None)
     if found is None:
         return NONE
@@ -95,7 +95,7 @@ def joined(items: Iterable[str]) -> str:
 
 
 def once(texts: Iterable[str]) -> list[str]:
-    """Each text once, in the order of the first, without empty ones."""
+    """Each text once, in the order of first appearance, without empty ones."""
     return [text for text in dict.fromkeys(texts) if text]
 
 

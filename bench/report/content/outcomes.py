@@ -1,4 +1,4 @@
-"""How each cell ended, or where it stands: what a table says of the cells that have no scores."""
+"""How each cell ended or how far it is: what a table says about cells that have no scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.results.status import status_text
 
 @dataclass(frozen=True)
 class Absent:
-    """A cell without a record. Names are the folder's where no record of the results folder tells the true ones."""
+    """A cell without a record. Its names are its folder's if no record in the results folder has the true ones."""
 
     dataset: str
     model: str
@@ -24,9 +24,9 @@ class Absent:
 
 
 def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
-    """The cells without a record: those with a folder, and those that a data set's other cells lead one to expect.
+    """The cells without a record: those with a folder, and those that are expected because of a data set's other cells.
 
-    Expected are all models of a data set with all its training seeds: nothing else says what a run was meant to hold.
+    All models of a data set are expected with all its training seeds; nothing else says what a run was to contain.
     """
     names = {folder_name(name): name for record in records for name in (record.dataset, record.model)}
     there = {(record.dataset, record.model, record.seed) for record in records}
@@ -61,7 +61,7 @@ def tally(records: Sequence[Record], cells: Sequence[Absent]) -> str:
 
 
 def _ending(records: Sequence[Record]) -> str:
-    """`finished`, `diverged at updates 7, 812`, `out of memory`: of records of one status."""
+    """`finished`, `diverged at updates 7, 812` or `out of memory`, for records of one status."""
     if records[0].data["status"] != "diverged":
         return "finished" if records[0].finished else "out of memory"
     stops = ", ".join(str(record.stopped_at) for record in records)

@@ -1,4 +1,4 @@
-"""Which scores are best beyond chance, and how much of a score's variance the sampling alone explains."""
+"""Which scores are best beyond chance, and how much of a score's variance is due to sampling alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.report.content import statistics
-from bench.report.content.sections import Row, Section, score
+from bench.report.content.numerals import joined
+from bench.report.content.sections import EQUAL, Row, Section, score
 
 ALPHA = 0.05
 FEWEST_TRAINING, FEWEST_EVALUATION = 5, 3  # seeds, for a share of the variance
@@ -21,11 +22,12 @@ class Ranking:
     comparisons: int  # columns tested, each by one p-value
     test: str  # in words
     untested: dict[str, str]  # metric name -> why it was not tested
-    withheld: dict[str, str]  # metric name -> label of a row that would be best, but not all of its runs finished
+    withheld: dict[str, str]  # metric name -> label of a winner that is not named, as not all of its runs finished
     p_values: dict[str, dict[str, float]]  # metric name -> label of a row -> p of the leader against it, not corrected
     order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
     decisive: dict[str, float]  # metric name -> the corrected p-value that its winner is named by
     effects: dict[str, dict[str, statistics.Effect]]  # metric name -> label of a row -> mean of the leader less its own
+    barred: dict[str, str]  # metric name -> why its best is no winner, and why it is not tested
 
     def shut(self, section: Section) -> bool:
         """Whether the declared lead score was tested and has no winner, so that no other column can have one."""
@@ -35,19 +37,24 @@ class Ranking:
 
 
 def rank(section: Section) -> Ranking:
-    """Test the best model of every column of the section's tables against each other model of that column.
+    """Test the best model in every column of the section's tables against each other model in that column.
 
     A lead score that was declared before anything was scored is tested first, and all others only where it has a
-    winner: `statistics.winners`.
+    winner: `statistics.winners`. Columns that are barred are left out, and so are those that show the samples again at
+    other counts: what they would claim has been tested already.
     """
     columns = {}
     for metric in section.tabulated:
+        if metric.get("table") == EQUAL:
+            continue
         values = {row.label: _values(row, metric["name"]) for row in section.rows}
         values = {label: found for label, found in values.items() if found}
         if values and metric["better"] != "none":
             columns[metric["name"]] = (metric["better"], values)
     lead = section.lead["name"] if section.lead and section.lead_declared else None
-    verdict = statistics.winners(columns, alpha=ALPHA, lead=lead)
+    barred = {name: reason for name, reason in _barred(section).items() if name in columns}
+    tested = {name: column for name, column in columns.items() if name not in barred}
+    verdict = statistics.winners(tested, alpha=ALPHA, lead=lead)
     whole = {row.label for row in section.rows if not row.failed}
     best = {name: label for name, label in verdict.best.items() if label is not None}
     return Ranking(
@@ -60,12 +67,53 @@ def rank(section: Section) -> Ranking:
         order={name: _ordered(values, better) for name, (better, values) in columns.items()},
         decisive=verdict.decisive,
         effects=verdict.effects,
+        barred=barred,
     )
+
+
+def _barred(section: Section) -> dict[str, str]:
+    """Metric name -> why being best in it shows nothing, in words that follow "as"."""
+    found: dict[str, str] = {}
+    for rule in (_untrained, _corrupted):
+        found = rule(section) | found  # of several reasons the first rule's
+    return found
+
+
+def _untrained(section: Section) -> dict[str, str]:
+    """The metrics in which a model with its first weights is at least as good as the best trained one, by the means."""
+    found = {}
+    for metric in section.tabulated:
+        name, sign = metric["name"], -1 if metric["better"] == "higher" else 1
+        trained = [float(np.mean(values)) for row in section.rows if (values := _values(row, name))]
+        means = {row.label: own.mean for row in section.rows if (own := row.untrained(name))}
+        if trained and (
+            as_good := [label for label, mean in means.items() if sign * mean <= min(np.multiply(sign, trained))]
+        ):
+            found[name] = f"{joined(as_good)} untrained does at least as well as the best trained model"
+    return found
+
+
+def _corrupted(section: Section) -> dict[str, str]:
+    """The metrics by which images that were spoilt on purpose, or noise, are better than real ones, at equal counts."""
+    references = {reference.kind: reference for reference in section.references}
+    found: dict[str, list[str]] = {}
+    if (floor := references.get("floor")) is None:
+        return {}
+    for metric in section.tabulated:
+        name = metric["name"].removesuffix(f" at {EQUAL}")
+        for spoilt in (references[kind] for kind in ("blurred", "noised", "ceiling") if kind in references):
+            ours, theirs = (one.metrics.get(metric["name"], {}) for one in (floor, spoilt))
+            if any(ours.get(field) is None or ours[field] != theirs.get(field) for field in ("n_generated", "n_real")):
+                continue
+            gain = theirs["value"] - ours["value"]
+            if gain > 0 if metric["better"] == "higher" else gain < 0 and metric["better"] == "lower":
+                found.setdefault(name, []).append(spoilt.title)
+    return {name: f"images that are {joined(titles)} score better than {floor.title}" for name, titles in found.items()}
 
 
 def _ordered(values: dict[str, list[float]], better: str) -> list[str]:
     sign = 1 if better == "lower" else -1
-    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, as statistics.winner is
+    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, like statistics.winner
 
 
 @dataclass(frozen=True)
@@ -77,9 +125,9 @@ class Share:
 
 
 def sampling_share(row: Row, name: str) -> Share | None:
-    """The share with its interval; None below five training seeds of three evaluation seeds, or where nothing varies.
+    """The share with its interval; None below five training seeds with three evaluation seeds, or if nothing varies.
 
-    Fewer say nothing: the interval of three by two runs is from about 1 to 100 %.
+    Fewer seeds say nothing: with three times two runs the interval is from about 1 to 100 %.
     """
     values = [metric["per_seed"] for record in row.finished if (metric := record.metric(name))]
     if len(values) < FEWEST_TRAINING or len({len(value) for value in values}) > 1:

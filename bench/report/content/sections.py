@@ -1,7 +1,8 @@
-"""Which records may stand in one table: a section holds one dataset under one protocol, a row one model's seeds."""
+"""Which records may share a table: a section is one data set under one protocol, a row the seeds of one model."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -16,21 +17,22 @@ from bench.results.layout import folder_name, run_again
 from bench.results.record import Record
 from bench.results.schema import GROUPS, REFERENCES
 
-# Scores compare only where all of these agree. A metric's budget and the sampling batch may differ between models; its
-# count `n` is partly an outcome (paths with equal ends are left out): what was asked for stands in config.evaluation.
+# Scores can be compared only where all of these agree. A metric's budget and the sampling batch may differ between
+# models. Its count `n` is partly a result (paths with equal ends are left out); config.evaluation has what was asked.
 _COUNTS = ("n_real", "n_generated")
 _METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_hash", *_COUNTS, "points")
-# A row averages over these, so they do not part a section.
+# A row averages over these, so they do not divide a section.
 _SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
 OVER_SEEDS = "t interval of the mean over training seeds"
+EQUAL = "equal counts"  # the table of scores that models have a second time, at the counts of the references
 _MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval, of n values.
+    """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval of n values.
 
-    A single value has neither of the last two (None); its `interval`, if any, is its own: that of one cell over images.
+    For a single value the last two are None, and `interval`, if any, is that of its cell over images.
     """
 
     mean: float
@@ -38,7 +40,7 @@ class Summary:
     n: int
     half: float | None = None
     interval: Sequence[float] | None = None  # 95 %: low, high
-    interval_of: str = ""  # what it is over, where there is one
+    interval_of: str = ""  # what the interval is over, if there is one
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> Summary:
@@ -48,7 +50,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Reference:
-    """What no model made: held-out images (the floor) or noise (the ceiling), scored like a model's samples."""
+    """Images that no model made: held-out ones (the floor) or noise (the ceiling), scored like a model's samples."""
 
     kind: str  # floor or ceiling
     title: str
@@ -57,10 +59,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Row:
-    """One model under one configuration: its records in the order of their training seeds, and its missing cells."""
+    """One model under one configuration: its records, ordered by training seed, and its missing cells."""
 
     label: str
-    records: tuple[Record, ...]  # none where no cell of the model has a record yet
+    records: tuple[Record, ...]  # empty if no cell of the model has a record yet
     absent: tuple[Absent, ...] = ()
 
     @property
@@ -73,35 +75,38 @@ class Row:
 
     @property
     def failed(self) -> list[Record]:
-        """Diverged or out of memory: a mean over the others is one over survivors."""
+        """The records that diverged or ran out of memory; a mean over the others covers only surviving runs."""
         return [record for record in self.records if not record.finished]
 
     @property
     def status(self) -> str:
-        """`3 finished`, or `2 finished, 1 diverged at update 812`, and what `outcomes.tally` says of the rest."""
+        """`3 finished`, or `2 finished, 1 diverged at update 812`, and so on: see `outcomes.tally`."""
         return tally(self.records, self.absent)
 
     def fact(self, field: str) -> Any:
-        """A field that is the same in all records of one configuration; None where there is no record."""
-        return self.records[0].data[field] if self.records else None
+        """A field that is the same in all records of one configuration; None where no record has it."""
+        return self.records[0].data.get(field) if self.records else None
 
     def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
-        """Mean and spread over the finished seeds that have the value; a diverged seed never counts."""
+        """Mean and spread over the finished seeds that have the value; diverged seeds never count."""
         return summarize(found for record in self.finished if (found := value(record)) is not None)
 
     def entries(self, name: str) -> list[dict[str, Any]]:
-        """A metric as each finished record that has it states it."""
+        """The metric's entry in each finished record that has it."""
         return [metric for record in self.finished if (metric := record.metric(name))]
 
     def score(self, name: str) -> Summary | None:
         """A metric over the finished seeds that have it; of a single one with its own interval."""
-        entries = self.entries(name)
-        return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
+        return summary_of(self.entries(name))
+
+    def untrained(self, name: str) -> Summary | None:
+        """The same of the model with its first weights, over the finished seeds that have the metric of it."""
+        return summary_of([one for record in self.finished for one in record.untrained if one["name"] == name])
 
 
 @dataclass(frozen=True)
 class Section:
-    """One dataset under one protocol. `number` counts from 1 within the dataset, `of` is how many it has."""
+    """One data set under one protocol. `number` counts from 1 within the data set, which has `of` sections."""
 
     dataset: str
     number: int
@@ -114,7 +119,7 @@ class Section:
 
     @property
     def folder(self) -> str:
-        """The section's plots: `plots/<dataset>`, further protocols in a folder of their own below it."""
+        """The folder of the section's plots: `plots/<dataset>`, or a subfolder of it for a further protocol."""
         base = f"plots/{folder_name(self.dataset)}"
         return base if self.number == 1 else f"{base}/protocol-{self.number}"
 
@@ -128,7 +133,7 @@ class Section:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """One example of every metric: the lead first, the others by group, in the records' order."""
+        """One example of every metric: the lead score first, then the others by group, in the records' order."""
         found: dict[str, dict[str, Any]] = {}
         for metric in (metric for record in self.records for metric in record.metrics):
             found.setdefault(metric["name"], metric)
@@ -141,7 +146,7 @@ class Section:
 
     @property
     def references(self) -> list[Reference]:
-        """Floor and ceiling, as the first finished record states them."""
+        """Floor and ceiling, from the first finished record."""
         stated = next((record.data["references"] for record in self.records if record.data["references"]), {})
         return [
             Reference(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})
@@ -151,37 +156,46 @@ class Section:
 
     @property
     def lead(self) -> dict[str, Any] | None:
-        """The score that decides; where no record names one, the first."""
+        """The score that decides; the first one if no record names it."""
         return next(iter(self.metrics), None)
 
     @property
     def lead_declared(self) -> bool:
-        """Whether all records name it in their settings: else it was chosen by the number of images."""
+        """Whether all records name it in their settings; otherwise the number of images chose it."""
         return all(record.data["config"]["evaluation"].get("lead") for record in self.records)
 
     def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
-        """The reference's title, with its number of images where the models' scores count another one.
+        """The reference's title, with its counts where the models' scores `names` (none: all) have others.
 
-        Where all of the scores `names` say what else they were made of (`made_of`), that.
+        If all of the scores `names` were made of something else (`made_of`), that is the label instead.
         """
+        names = set(names)
         made_of = {reference.metrics[name].get("made_of") for name in names if name in reference.metrics}
         if len(made_of) == 1 and (only := made_of.pop()):
             return only
         for metric in self.metrics:
-            own = reference.metrics.get(metric["name"], {}).get("n_generated")
-            if own is not None and own != metric.get("n_generated"):
-                return f"{reference.title} ({own:,} images)"
+            if (names and metric["name"] not in names) or not (own := reference.metrics.get(metric["name"])):
+                continue
+            made, real = own.get("n_generated"), own.get("n_real")
+            against = f" against {real:,}" if real is not None and real != metric.get("n_real") else ""
+            if made is not None and (against or made != metric.get("n_generated")):
+                return f"{reference.title} ({made:,} images{against})"
         return reference.title
 
 
 def score(record: Record, name: str) -> float | None:
-    """The value of a metric, None where the record lacks it."""
+    """The value of a metric, or None if the record lacks it."""
     metric = record.metric(name)
     return None if metric is None else float(metric["value"])
 
 
+def summary_of(entries: Sequence[dict[str, Any]]) -> Summary | None:
+    """A metric as several records state it; of a single one with its own interval."""
+    return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
+
+
 def summarize(values: Iterable[float]) -> Summary | None:
-    """Mean, deviation and interval of the mean; None for no values at all."""
+    """Mean, standard deviation and interval of the mean; None if there are no values."""
     values = [float(value) for value in values]
     if not values:
         return None
@@ -194,11 +208,11 @@ def summarize(values: Iterable[float]) -> Summary | None:
 
 
 def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]:
-    """Part the records into sections: by dataset, then by protocol (data, evaluation, extractor, counts, device).
+    """Divide the records into sections, by data set and then by protocol (data, evaluation, extractor, counts, device).
 
-    The cells without a record, `absent`, join their model's first row in the data set's first section that has one;
-    a model without any record gets a row in the first section, and a data set without any has no section.
-    UserError where one section would hold the same model, configuration and training seed twice, or where the columns
+    The cells without a record, `absent`, join the first row of their model, in the first section that has one. A model
+    without any record gets a row in the first section; a data set without any record has no section.
+    Raises UserError if one section would hold the same model, configuration and training seed twice, or if the columns
     of one table would count different images.
     """
     result = []
@@ -214,7 +228,7 @@ def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]
 
 
 def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> None:
-    """Put a model's missing cells where its records stand, or in a row of their own."""
+    """Put a model's missing cells into the row of its records, or into a row of their own."""
     for rows in parted:
         for index, row in enumerate(rows):
             if row.records and row.records[0].model == model:
@@ -226,10 +240,14 @@ def _place(parted: list[list[Row]], model: str, cells: tuple[Absent, ...]) -> No
 
 def _refuse_mixed_counts(record: Record) -> None:
     """A Frechet distance of 1,000 images beside precision of 500 would be read as one experiment."""
-    for field in _COUNTS:
-        stated = [one for one in record.metrics if one["group"] == "samples" and one.get(field) is not None]
-        if differing := [one for one in stated if one[field] != stated[0][field]]:
-            (first, one), (second, other) = ((metric[field], metric["label"]) for metric in (stated[0], differing[0]))
+    samples = [metric for metric in record.metrics if metric["group"] == "samples"]
+    for field, again in itertools.product(_COUNTS, (False, True)):  # a table of equal counts has its own
+        counts: dict[int, str] = {}
+        for metric in samples:
+            if metric.get(field) is not None and (metric.get("table") == EQUAL) == again:
+                counts.setdefault(metric[field], metric["label"])
+        if len(counts) > 1:
+            (first, one), (second, other) = list(counts.items())[:2]
             raise UserError(
                 f"{record.path}: {field} is {first:,} for {one} and {second:,} for {other}, but the columns of one "
                 f"table must count the same images; {run_again(record.folder)}"
@@ -237,7 +255,7 @@ def _refuse_mixed_counts(record: Record) -> None:
 
 
 def _pools(records: list[Record]) -> list[list[Record]]:
-    """Records whose protocols agree in all that both state; a diverged one states no scores, so its settings decide."""
+    """Groups of records whose protocols agree wherever both state a fact; a diverged run states its settings alone."""
     pools: list[tuple[dict[Hashable, Any], list[Record]]] = []
     for record in sorted(records, key=lambda record: not record.metrics):  # stable: scores first, then the order given
         protocol = _protocol(record)
@@ -289,7 +307,7 @@ def _rows(records: list[Record]) -> list[Row]:
 
 
 def _label(model: str, settings: dict[str, Any], siblings: list[dict[str, Any]]) -> str:
-    """The model's name; where it stands in a section under several configurations, with what tells them apart."""
+    """The model's name, with the settings that differ if the section has several configurations of it."""
     differing = [key for key in settings if any(other.get(key) != settings[key] for other in siblings)]
     return f"{model} ({', '.join(f'{key}={settings[key]}' for key in differing)})" if differing else model
 

@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals, tests, their correction, and where the variance comes from. No torch.
+"""Statistics over seeds: intervals, tests, corrections for several tests, and parts of the variance. No torch.
 
 Functions of samples take arrays (..., n) and work along the last axis: one sample gives a float, many give an array.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import fdtri, stdtr, stdtrit
 
 FEWEST_SEEDS = 3  # below which nothing is tested
-EXACT_SPLITS = 20_000  # up to so many splits a permutation test looks at all of them
+EXACT_SPLITS = 20_000  # up to this number, a permutation test looks at all splits
 DRAWN_SPLITS = 9_999
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 def t_interval(values: Any, confidence: float = 0.95) -> tuple[Any, Any]:
     """(low, high) of Student's interval for the mean: mean ± t * s / sqrt(n), n - 1 degrees of freedom.
 
-    Raises ValueError: fewer than two values, values that are not finite, a confidence outside (0, 1).
+    Raises ValueError for fewer than two values, values that are not finite, or a confidence outside (0, 1).
     """
     x = _sample(values, least=2)
     if not 0 < confidence < 1:
@@ -37,15 +37,15 @@ def t_interval(values: Any, confidence: float = 0.95) -> tuple[Any, Any]:
 def welch(a: Any, b: Any) -> Any:
     """Two-sided p-value of Welch's t-test for equal means of samples whose variances may differ.
 
-    Welch 1947, with his (Satterthwaite's) degrees of freedom. Where neither sample varies it is 1 for equal means and
-    0 for others. Raises ValueError: fewer than two values in a sample, values that are not finite.
+    Source: Welch 1947, with his (Satterthwaite's) degrees of freedom. If neither sample varies, the p-value is 1 for
+    equal means and 0 otherwise. Raises ValueError for fewer than two values in a sample or values that are not finite.
     """
     return _plain(_Gap.between(a, b).p)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The difference of two means, first less second, with its 95 % interval by Welch's degrees of freedom."""
+    """The difference of two means, first minus second, with its 95 % interval from Welch's degrees of freedom."""
 
     difference: float
     low: float
@@ -53,9 +53,9 @@ class Effect:
 
 
 def effect(a: Any, b: Any, confidence: float = 0.95) -> Effect:
-    """How far the means of two samples differ; the interval holds 0 where `welch` finds p above 1 - confidence.
+    """How far the means of two samples differ; the interval contains 0 if `welch` gives p above 1 - confidence.
 
-    Raises ValueError as `welch` does.
+    Raises ValueError like `welch`.
     """
     gap = _Gap.between(a, b)
     half = 0.0 if gap.error == 0 else float(stdtrit(gap.freedom, 0.5 + confidence / 2) * gap.error)
@@ -68,7 +68,7 @@ class _Gap:
 
     difference: Array
     error: Array
-    freedom: Array  # NaN where neither sample varies
+    freedom: Array  # NaN if neither sample varies
 
     @classmethod
     def between(cls, a: Any, b: Any) -> _Gap:
@@ -89,10 +89,10 @@ class _Gap:
 def permutation_test(a: Any, b: Any, *, seed: int = 0) -> float:
     """Two-sided p-value of the permutation test on the difference of means of two samples.
 
-    All splits of the pooled values are looked at up to 20,000 of them, else 9,999 drawn ones and the one observed
-    (Phipson and Smyth 2010, arXiv 1603.05766). The least p-value of three against three is 2/20 = 0.1: with so few
-    seeds it can never be significant at 0.05, which is why `winners` takes Welch's test.
-    Raises ValueError: an empty sample, values that are not finite.
+    If the pooled values have at most 20,000 splits, all are used, otherwise 9,999 drawn ones and the one observed
+    (Phipson and Smyth 2010, arXiv 1603.05766). The smallest p-value of three against three is 2/20 = 0.1. With so few
+    seeds the test can never be significant at 0.05, which is why `winners` uses Welch's test.
+    Raises ValueError for an empty sample or values that are not finite.
     """
     x, y = _sample(a, least=1), _sample(b, least=1)
     if x.ndim > 1 or y.ndim > 1:
@@ -107,15 +107,15 @@ def permutation_test(a: Any, b: Any, *, seed: int = 0) -> float:
     inside = pooled[chosen].sum(1)
     gaps = np.abs(inside / n - (pooled.sum() - inside) / len(y))
     observed = abs(x.mean() - y.mean())
-    tolerance = 1e-12 * max(1.0, np.abs(pooled).max())  # equal gaps must count as equal after rounding
+    tolerance = 1e-12 * max(1.0, np.abs(pooled).max())  # gaps that differ only by rounding must count as equal
     return float(np.mean(gaps >= observed - tolerance))
 
 
 def holm(pvalues: Any) -> Any:
-    """P-values (..., n) corrected for their number, in the order given: reject where at most alpha. Holm 1979.
+    """P-values (..., n) with Holm's correction (Holm 1979), in the order given; reject those that are at most alpha.
 
-    The chance of any false rejection among all is then at most alpha, however the tests depend on each other.
-    A list gives a list. Raises ValueError: a p-value outside [0, 1].
+    The chance of any false rejection among them is then at most alpha, however the tests depend on each other.
+    A list gives a list. Raises ValueError for a p-value outside [0, 1].
     """
     p = np.asarray(pvalues, dtype=float)
     if p.ndim < 1 or not ((p >= 0) & (p <= 1)).all():
@@ -129,34 +129,35 @@ def holm(pvalues: Any) -> Any:
 
 
 def lead_first(lead: Any, others: Any) -> Any:
-    """P-values of the other columns (..., n), corrected for following the lead's (...): never below it, Holm's beyond.
+    """P-values of the other columns (..., n): Holm-corrected, and never below the p-value of the lead (...).
 
-    A fixed sequence (Maurer, Hothorn and Lehmacher 1995) of the lead, at alpha by itself, and then all others
-    together: none of those is rejected where the lead is not, and the chance of any false rejection is at most alpha.
-    Raises ValueError as `holm` does.
+    This is a fixed sequence (Maurer, Hothorn and Lehmacher 1995): the lead is tested at alpha by itself, then all
+    others together. None of them is rejected unless the lead is; the chance of any false rejection is at most alpha.
+    Raises ValueError like `holm`.
     """
     return np.maximum(np.asarray(lead, dtype=float)[..., None], holm(np.asarray(others, dtype=float)))
 
 
 @dataclass(frozen=True)
 class VarianceParts:
-    """The variance of one score of one training seed and one evaluation seed, in parts."""
+    """The variance of a score of one training seed and one evaluation seed, divided into its parts."""
 
     total: float  # training + sampling
     training: float  # between training seeds
     sampling: float  # between evaluation seeds of one trained model
-    share: float  # sampling / total, in [0, 1]; 0 where nothing varies
-    interval: tuple[float, float]  # 95 %, of the share, within [0, 1]; (0, 1) where nothing varies
+    share: float  # sampling / total, in [0, 1]; 0 if nothing varies
+    interval: tuple[float, float]  # 95 % interval of the share, within [0, 1]; (0, 1) if nothing varies
 
 
 def variance_parts(per_seed: Sequence[Sequence[float]]) -> VarianceParts:
-    """Parts of the variance of scores: a row for each training seed, in it a value for each evaluation seed.
+    """The parts of the variance of scores; a row for each training seed has a value for each evaluation seed.
 
     One-way random effects, from the analysis of variance: sampling = the mean square within rows; training = (the mean
-    square between rows - sampling) / values per row, and 0 where that is negative. The share's interval is exact for
-    normal values: F = mean square between over mean square within, divided by total / sampling of one mean, has the F
-    distribution. Searle, Casella and McCulloch 1992, "Variance Components", chapter 3.
-    Raises ValueError: fewer than two rows or two values a row, rows of unequal length, values that are not finite.
+    square between rows - sampling) / values per row, or 0 if that is negative. The share's interval is exact for normal
+    values: F, the mean square between rows over that within rows, divided by total / sampling of one mean, has the F
+    distribution. Source: Searle, Casella and McCulloch 1992, "Variance Components", chapter 3.
+    Raises ValueError for fewer than two rows or two values in a row, rows of unequal length, or values that are not
+    finite.
     """
     if len({len(row) for row in per_seed}) != 1:
         raise ValueError(f"rows hold {[len(row) for row in per_seed]} values: they must be of one length")
@@ -173,7 +174,7 @@ def variance_parts(per_seed: Sequence[Sequence[float]]) -> VarianceParts:
 
 
 def _share_interval(between: float, within: float, rows: int, values: int) -> tuple[float, float]:
-    """95 % for sampling / (sampling + training), from the mean squares."""
+    """95 % interval of sampling / (sampling + training), from the mean squares."""
     if within == 0:
         return (0.0, 0.0) if between else (0.0, 1.0)
     high, low = (fdtri(rows - 1, rows * (values - 1), q) for q in (0.975, 0.025))
@@ -183,10 +184,10 @@ def _share_interval(between: float, within: float, rows: int, values: int) -> tu
 
 
 def winner(values: Mapping[str, Sequence[float]], better: str) -> tuple[str, dict[str, float]]:
-    """The row with the best mean, and Welch's p-value of it against every other row, for one column.
+    """The row of a column with the best mean, and Welch's p-value of it against every other row.
 
-    `values` holds the values over training seeds of each row; `better` is "lower" or "higher". Of equal means the
-    first row is taken. Raises ValueError: no rows, another `better`, fewer than two values in a row.
+    `values` holds each row's values over training seeds; `better` is "lower" or "higher". If means are equal, the first
+    row is taken. Raises ValueError for no rows, another `better`, or fewer than two values in a row.
     """
     if better not in ("lower", "higher"):
         raise ValueError(f"better is {better!r}: a winner needs 'lower' or 'higher'")
@@ -199,31 +200,31 @@ def winner(values: Mapping[str, Sequence[float]], better: str) -> tuple[str, dic
 
 @dataclass(frozen=True)
 class Winners:
-    """Which row of each column is best beyond chance, over a whole table."""
+    """Which row is best beyond chance in each column of a table."""
 
     best: dict[str, str | None]  # column -> row; None: not tested, or not significant
     comparisons: int  # columns tested, each by one p-value
     test: str  # in words
     alpha: float
-    p_values: dict[str, dict[str, float]] = field(default_factory=dict)  # column -> other row -> p, not corrected
+    p_values: dict[str, dict[str, float]] = field(default_factory=dict)  # column -> other row -> p-value, not corrected
     untested: dict[str, str] = field(default_factory=dict)  # column -> why it was not tested
-    decisive: dict[str, float] = field(default_factory=dict)  # column -> corrected p, of its closest rival
-    effects: dict[str, dict[str, Effect]] = field(default_factory=dict)  # column -> other row -> best less that one
+    decisive: dict[str, float] = field(default_factory=dict)  # column -> corrected p-value of its closest rival
+    effects: dict[str, dict[str, Effect]] = field(default_factory=dict)  # column -> other row -> best minus that one
 
 
 def winners(
     columns: Mapping[str, tuple[str, Mapping[str, Sequence[float]]]], alpha: float = 0.05, lead: str | None = None
 ) -> Winners:
-    """The best row of each column where it differs from every other row; the chance of any false one is at most alpha.
+    """The best row of each column if it differs from every other row; the chance of any false winner is at most alpha.
 
-    `columns` maps a column's name to (better, {row: values over training seeds}). That a row is better than every
-    other is claimed only where each of the tests against one other speaks for it: an intersection-union test (Berger
-    1982, Technometrics 24), whose p-value is the greatest of theirs and needs no correction for their number. Two-sided
-    p-values pay for the best row being picked by the same values: where two rows are equally good either may be.
-    The column `lead`, named before any score was seen, is tested first, at alpha. The others follow only where it has
-    a winner, Holm-corrected among themselves (`lead_first`); where `lead` is None or cannot be tested, all columns
-    are Holm-corrected together. A column is not tested where its `better` is "none", where it has fewer than two
-    rows, or where any row has fewer than three seeds.
+    `columns` maps a column's name to (better, {row: values over training seeds}). A row is called better than every
+    other only if each test against one other row supports it. This is an intersection-union test (Berger 1982,
+    Technometrics 24): its p-value is the greatest of theirs and needs no correction for their number. P-values are
+    two-sided because the same values choose the best row: of two equally good rows, either may be chosen.
+    The column `lead`, named before any score was seen, is tested first, at alpha. The others are tested only if it has
+    a winner, Holm-corrected among themselves (`lead_first`). If `lead` is None or cannot be tested, all columns are
+    Holm-corrected together. A column is not tested if its `better` is "none", if it has fewer than two rows, or if any
+    row has fewer than three seeds.
     """
     found: dict[str, tuple[str, dict[str, float]]] = {}
     untested: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What beat what, with which certainty, in plain words: the top of the page."""
+"""The top of the page: what beat what, and with which certainty, in plain words."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from bench.report.content.sections import Row, Section
 
 @dataclass(frozen=True)
 class Verdict:
-    """One section in a sentence, and what a reader must know before believing it."""
+    """A section in one sentence, and what a reader must know before believing it."""
 
     headline: str
     points: tuple[str, ...]
 
 
 def verdict(section: Section) -> Verdict:
-    """The verdict on a section. Only what the tests of `ranking` support is called better."""
+    """The verdict on a section. A model is called better only if the tests of `ranking` support it."""
     if section.lead is None:
         return Verdict("No run finished: there are no scores.", (_cells(section),))
     ranking = rank(section)
@@ -51,13 +51,13 @@ def _headline(section: Section, ranking: Ranking) -> str:
         return f"No winner can be named in the lead score, {label}: {kept} is ahead, but not all of its runs finished."
     if len(ranking.order.get(name, [])) < 2:
         return f"Only one model has the lead score, {label}: there is nothing to compare it with."
-    if reason := ranking.untested.get(name):
+    if reason := ranking.untested.get(name) or ranking.barred.get(name):
         return f"No winner can be named in the lead score, {label}: {reason}."
     return f"No winner can be named in the lead score, {label}."
 
 
 def _means(section: Section, ranking: Ranking) -> str:
-    """The lead score of every model, best first; against whom the best one's lead is real; floor and ceiling."""
+    """The lead score of every model, best first; over which models the best one's lead is real; floor and ceiling."""
     lead = section.lead
     assert lead is not None
     name = lead["name"]
@@ -68,7 +68,7 @@ def _means(section: Section, ranking: Ranking) -> str:
     sentences = [f"{lead['label']}{arrow}: {listed}."]
     if p_values := ranking.p_values.get(name):
         sentences.append(_against(order[0], {label: p_values[label] for label in order[1:]}))
-    for reference in section.references:
+    for reference in (one for one in section.references if one.kind in ("floor", "ceiling")):
         if own := reference.metrics.get(name):
             value = bracketed(own["value"], own["interval"])
             sentences.append(f"For scale, {section.reference_label(reference, [name])}: {value}.")
@@ -76,7 +76,7 @@ def _means(section: Section, ranking: Ranking) -> str:
 
 
 def _against(best: str, p_values: dict[str, float]) -> str:
-    """The lead over all others, or whom it may owe to chance: a lead over some of them alone was not tested."""
+    """The lead over all others, or the models over which it may be chance. A lead over only some was not tested."""
     chance = [f"{label} ({_p(p)})" for label, p in p_values.items() if p > ALPHA]
     if chance:
         return f"{best} has the best mean, but chance alone could explain its lead over {joined(chance)}."
@@ -85,7 +85,7 @@ def _against(best: str, p_values: dict[str, float]) -> str:
 
 
 def _tested(section: Section, ranking: Ranking) -> list[str]:
-    """Who won which scores, where no winner can be named, what was not tested, and how sure all this is."""
+    """Which model won which scores, where no winner can be named, what was not tested, and how certain this is."""
     names = _names(section)
     lines = [
         f"{label} is better than every other model in {joined(scores)}."
@@ -102,6 +102,8 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
             f"{label} is ahead in {joined(scores)}, but not all of its runs finished: its mean is one over survivors, "
             "and no winner is named."
         )
+    for reason, scores in _parted(ranking.barred, names).items():
+        lines.append(f"No winner is named in {joined(scores)}, as {reason}.")
     for reason, scores in _parted(ranking.untested, names).items():
         lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
     if ranking.comparisons:
@@ -114,7 +116,7 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
 
 
 def _parted(verdicts: dict[str, str], names: dict[str, str]) -> dict[str, list[str]]:
-    """Verdict -> what to call the scores that share it."""
+    """Verdict -> the names of the scores that share it."""
     found: dict[str, list[str]] = {}
     for name, verdict in verdicts.items():
         found.setdefault(verdict, []).append(names[name])
@@ -122,9 +124,10 @@ def _parted(verdicts: dict[str, str], names: dict[str, str]) -> dict[str, list[s
 
 
 def _unequal(section: Section) -> list[str]:
-    """Where the models are not matched: a better score may be a bigger budget."""
+    """In what the models are not matched: a better score may come from a bigger budget."""
     rows = [row for row in section.rows if row.records]
     facts: list[tuple[str, Callable[[Row], str]]] = [
+        ("dimensions of the latent", lambda row: number(row.fact("latent_dimensions"))),
         ("parameters that a sample needs", lambda row: number(row.fact("parameters"))),
         ("parameters trained", lambda row: number(row.fact("parameters_trained"))),
         ("planned updates", lambda row: number(row.fact("training")["planned_updates"])),
@@ -144,7 +147,7 @@ def _unequal(section: Section) -> list[str]:
 
 
 def _cells(section: Section) -> str:
-    """How many cells finished; every model of which one did not, with its status."""
+    """How many cells finished, and the status of every model with a cell that did not."""
     total = sum(len(row.records) + len(row.absent) for row in section.rows)
     finished = sum(len(row.finished) for row in section.rows)
     seeds = f"training seeds {listed(section.seeds)}"
@@ -157,7 +160,7 @@ def _cells(section: Section) -> str:
 
 
 def _names(section: Section) -> dict[str, str]:
-    """What to call each score in a list: its label, without the extractor where that leaves it the only one."""
+    """The name of each score in a list: its label, without the extractor if the name is still unique then."""
     labels = {metric["name"]: metric["label"] for metric in section.tabulated}
     short = {
         one["name"]: re.sub(r"\([^()]*\)$", "", one["label"]) if one.get("extractor") else one["label"]
@@ -165,7 +168,7 @@ def _names(section: Section) -> dict[str, str]:
     }
     taken = list(short.values())
     names = {name: text if taken.count(text) == 1 else labels[name] for name, text in short.items()}
-    return {name: re.sub(r", (.+)$", r" (\1)", label) for name, label in names.items()}  # commas part the list
+    return {name: re.sub(r", (.+)$", r" (\1)", label) for name, label in names.items()}  # commas separate the list
 
 
 def _p(value: float) -> str:

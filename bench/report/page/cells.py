@@ -1,4 +1,4 @@
-"""Every cell of the page: how it ended, and for one with a record its settings, machine and exact command."""
+"""Every cell on the page: how it ended and, if it has a record, its settings, machine and exact command."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
 _HEADERS = ("model", "training seed", "data set", "status", "updates", "training seconds", "lead score")
-_EXACT = ("Model", "Data", "Evaluation")  # settings, in full precision; of what was measured six digits are enough
+_EXACT = ("Model", "Data", "Evaluation")  # settings, in full precision; six digits are enough for measured values
 Facts = dict[str, str]
 
 
 @dataclass(frozen=True)
 class CellDetails:
-    """One cell in words; without a record it has a status alone."""
+    """One cell in words; without a record it has only a status."""
 
     id: str  # on the page
     section: Section
@@ -42,7 +42,7 @@ class CellDetails:
 
     @property
     def state(self) -> str:
-        """One word, for the look."""
+        """One word, which the style sheet uses."""
         return "missing" if self.record is None else "finished" if self.record.finished else "failed"
 
     def groups(self, root: Path) -> dict[str, Facts]:
@@ -83,7 +83,7 @@ def details(sections: Sequence[Section]) -> list[CellDetails]:
 
 
 def table(cells: Sequence[CellDetails]) -> Table:
-    """A row for each cell, which leads to its details."""
+    """A row for each cell, with a link to its details."""
     return Table.of_rows("Every cell: a model, a training seed and a data set", _HEADERS, map(_row, cells))
 
 

@@ -1,4 +1,4 @@
-"""Pictures as data URIs: the page holds them itself, in fewer bytes than their files."""
+"""Pictures as data URIs, which the page itself contains, in fewer bytes than their files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDEST, TALLEST = 2400, 6000  # pixels; what is larger is scaled down
-LARGEST = 1 << 19  # bytes of a picture without loss; above, with one that cannot be seen
-QUALITY = 90  # of WebP, where bytes must be saved
-DENSITY = 1.5  # pixels of a plot for a pixel of the page: its smallest letters are then about 11 high
-_MOST = 64_000_000  # pixels that are decoded at all
+WIDEST, TALLEST = 2400, 6000  # pixels; larger pictures are scaled down
+LARGEST = 1 << 19  # bytes of a lossless picture; larger ones get a loss that cannot be seen
+QUALITY = 90  # of WebP, where it is lossy
+DENSITY = 1.5  # pixels of a plot per pixel of the page; its smallest letters are then about 11 pixels high
+_MOST = 64_000_000  # pixels of a picture that is decoded at all
 
 
 @dataclass(frozen=True)
 class EmbeddedPicture:
-    """A picture for an `img`: its source, and the size in CSS pixels at which it is to be seen."""
+    """A picture for an `img`: its source, and its display size in CSS pixels."""
 
     source: str  # data:image/...;base64,...
     width: int
@@ -26,17 +26,17 @@ class EmbeddedPicture:
 
 
 def picture(path: Path, density: float = DENSITY) -> EmbeddedPicture | None:
-    """The picture in the file, as a data URI; None where it cannot be read.
+    """The picture in the file as a data URI, or None if it cannot be read.
 
-    Re-encoded as WebP, without loss where that is small enough, never passed through: what the page holds is a picture
-    whatever the file was. The same file and version of Pillow give the same bytes.
+    It is re-encoded as WebP, losslessly if that is small enough, and never passed through: the page then contains a
+    picture, whatever the file contained. The same file and version of Pillow give the same bytes.
     """
     try:
         with Image.open(path) as file:
             if file.width * file.height > _MOST:
                 return None
             image = file.convert("RGB") if file.mode in ("RGB", "L") else _on_white(file.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow's readers raise any of these
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # all of which Pillow's readers raise
         return None
     width, height = round(image.width / density), round(image.height / density)
     image.thumbnail((WIDEST, TALLEST), Image.Resampling.LANCZOS)

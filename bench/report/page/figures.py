@@ -1,4 +1,4 @@
-"""The plots as a page shows them: their order, what each is called, and in words what there is to see."""
+"""The plots as a page shows them: their order, their titles, and descriptions of what they show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.report.content.sections import Section
 from bench.report.plots.curves import file_name
 
-# Stem of the file -> title, and what to look for; in the order of the page. docs/results.md says more.
+# Stem of the file -> title and description, in the order of the page. docs/results.md says more.
 _KNOWN = {
     "samples": ("Samples", "Samples of each model's first finished training seed, not picked by eye."),
     "reconstructions": (
@@ -40,13 +40,16 @@ _KNOWN = {
     "learning_curves": ("Learning curves", "Each logged scalar against the update, a line style per training seed."),
     "score_against_seconds": ("Score against time", "The lead score against seconds of training and of sampling."),
 }
-_CURVE = "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use."
+_CURVE = (
+    "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use; "
+    "broken, the same model untrained."
+)
 SAMPLES = "samples"
 
 
 @dataclass(frozen=True)
 class CaptionedPicture:
-    """A file with a title and a caption of one paragraph; `alt` is read where it cannot be seen."""
+    """A file with a title and a caption of one paragraph; `alt` replaces it where it cannot be seen."""
 
     path: Path
     title: str
@@ -55,13 +58,13 @@ class CaptionedPicture:
 
 
 def figures(section: Section, plots: Iterable[Path]) -> list[CaptionedPicture]:
-    """The section's pictures among `plots`, those that show images first. A file of another name is shown too."""
+    """The section's pictures among `plots`, those of images first. Files with unknown names are shown as well."""
     curves = {
         Path(file_name(curve["name"])).stem: (curve["title"], _CURVE)
         for record in section.records
         for curve in record.data["curves"]
     }
-    *first, last = _KNOWN.items()  # curves, and then files of other names, come before the last
+    *first, last = _KNOWN.items()  # curves and then files with unknown names come before the last
     known = dict(first) | curves
     order = {name: place for place, name in enumerate(known)} | {last[0]: len(known) + 1}
     known |= dict([last])

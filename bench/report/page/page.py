@@ -1,4 +1,4 @@
-"""index.html: a results folder as one page to read, which opens from disk and asks nothing of a network."""
+"""index.html: a results folder as one page, which opens from disk and loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Chapter:
-    """A headed part of the page that others add: text (blank lines part paragraphs), a table, pictures."""
+    """A chapter that another program adds to the page: text (blank lines separate paragraphs), a table, pictures."""
 
     title: str
     text: str = ""
@@ -44,12 +44,12 @@ def write(
     title: str = TITLE,
     intro: str = "",
 ) -> list[Path]:
-    """Write root/index.html; its path, alone in a list. The same records and pictures give the same bytes.
+    """Write root/index.html and return its path, alone in a list. The same records and pictures give the same bytes.
 
-    `chapters` come between the summary and the sections; of the sections `further` only the cells are listed. `plots`
-    are the sections' pictures, by default every PNG in `root / section.folder`; one that cannot be read is named in its
-    place. The page's only code and style are the two files beside the template, allowed by their hashes.
-    OSError: the page cannot be written.
+    `chapters` come between the summary and the sections. For the sections `further`, only the cells are listed. `plots`
+    are the sections' pictures, by default every PNG in `root / section.folder`; a picture that cannot be read is named
+    in its place. The page's only code and style are the two files beside the template, allowed by their hashes.
+    Raises OSError if the page cannot be written.
     """
     if plots is None:
         plots = [path for section in sections for path in sorted((root / section.folder).glob("*.png"))]
@@ -65,7 +65,7 @@ def write(
             title=title,
             intro=_paragraphs(intro),
             policy=_policy(style, script),
-            style=Markup(style),  # the project's own file, as is the script: nothing of a record is in them
+            style=Markup(style),  # the project's own file, like the script: neither contains anything from a record
             script=Markup(script),
             notes=notes,
             common=common,
@@ -83,7 +83,7 @@ def write(
 
 
 def _repeated(lists: Sequence[Sequence[str]], least: int) -> list[str]:
-    """The sentences that at least so many of the lists hold, each once: the page says them in one place."""
+    """The sentences in at least `least` of the lists, each once: the page says them in one place."""
     every = dict.fromkeys(line for lines in lists for line in lines)
     return [line for line in every if sum(line in lines for lines in lists) >= least]
 

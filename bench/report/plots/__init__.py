@@ -1,7 +1,7 @@
 """Plots, drawn from records and pictures alone.
 
-Whoever imports matplotlib imports this package first: matplotlib reads the user's MPLBACKEND when it is imported, and
-fails where it names a backend that is not installed, such as a notebook's. The plots need none: style.save uses Agg.
+Import this package before matplotlib: matplotlib reads the user's MPLBACKEND when it is imported, and fails if it
+names a backend that is not installed, such as a notebook's. The plots need no backend: style.save uses Agg.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 
 def _import_matplotlib() -> None:
-    """Import matplotlib under any MPLBACKEND; one that it knows stays the choice of the user's own plots."""
+    """Import matplotlib under any MPLBACKEND; a backend that it knows remains in use for the user's own plots."""
     choice = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib

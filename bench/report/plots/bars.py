@@ -20,8 +20,8 @@ from bench.results.schema import GROUPS
 
 _LINES = {"floor": (0, (5, 2)), "ceiling": (0, (1.2, 1.2))}  # dashes of the references
 _INK = "#444444"
-_FLAT = 3.0  # a linear axis on which a ceiling this many times above the models would press them flat
-_FAR = 100.0  # a reference this many times below all models is named at the logarithmic axis' edge, not drawn
+_FLAT = 3.0  # a ceiling this many times above the models would flatten them on a linear axis
+_FAR = 100.0  # a reference this many times below all models is not drawn but named at the logarithmic axis' edge
 
 
 def scores(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
@@ -40,11 +40,11 @@ def scores(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
 def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: Path, looks: style.Looks) -> Path:
     names = [metric["name"] for metric in metrics]
     rows = [row for row in section.rows if not row.finished or any(row.score(name) for name in names)]
-    if group == "diagnostics":  # of EBMs alone: a model without them has lost nothing
+    if group == "diagnostics":  # only some models have them: one without them lacks nothing
         rows = [row for row in rows if row.finished]
     panels = [_BarPanel.of(section, metric, rows) for metric in metrics]
     heads = [_head(section, metric, panel) for metric, panel in zip(metrics, panels, strict=True)]
-    references = [one for one in section.references if any(name in one.metrics for name in names)]
+    references = [one for one in section.references if one.kind in _LINES and any(n in one.metrics for n in names)]
     # Placed by hand in inches, which is quicker than matplotlib's layout and keeps panels of one size.
     across = min(3 if len(rows) <= 4 else 2, len(metrics))
     above = 0.17 * max(head.count("\n") + 1 for head in heads) + 0.12
@@ -63,7 +63,7 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
         down, right = divmod(index, across)
         left, bottom = right * wide + 0.75, height - top - (down + 1) * high + below
         axes = figure.add_axes((left / width, bottom / height, (wide - 0.85) / width, 1.7 / height))
-        axes.set_title(style.literal(head), y=1.0)  # a place of its own spares the search for one
+        axes.set_title(style.literal(head), y=1.0)  # a fixed place saves matplotlib the search for one
         panel.draw(axes, looks)
     if references:
         labels = [style.literal(section.reference_label(one, names)) for one in references]
@@ -89,7 +89,7 @@ def _title(section: Section, group: str, metrics: list[dict[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class _Bar:
-    """One model in one panel; no mean where it has no score."""
+    """One model in one panel; without a mean if it has no score."""
 
     row: Row
     mean: float | None
@@ -120,7 +120,9 @@ class _BarPanel:
         name = metric["name"]
         bars = [_Bar.of(row, name) for row in rows]
         references = [
-            (one.kind, one.title, one.metrics[name]["value"]) for one in section.references if name in one.metrics
+            (one.kind, one.title, one.metrics[name]["value"])
+            for one in section.references
+            if one.kind in _LINES and name in one.metrics
         ]
         dots = [dot for bar in bars for dot in bar.dots]
         most = max([*dots, *(value for _, _, value in references)], default=0.0)
@@ -129,7 +131,7 @@ class _BarPanel:
 
     @property
     def labels(self) -> list[str]:
-        """Below each bar: the model, its score and what is missing."""
+        """The text below each bar: the model, its score and what is missing."""
         return ["\n".join([*textwrap.wrap(bar.row.label, 16), bar.text]) for bar in self.bars]
 
     def draw(self, axes: Axes, looks: style.Looks) -> None:
@@ -140,7 +142,7 @@ class _BarPanel:
         for kind, title, value in self.references:
             if bottom <= value <= top:
                 axes.axhline(value, color=_INK, linestyle=_LINES[kind], linewidth=1.2, zorder=1)
-            else:  # named where it would be, so that it does not press the models flat
+            else:  # named at the edge, so that it does not flatten the models
                 above = value > top
                 text = style.literal(f"{title}: {style.tick(value)} {'↑' if above else '↓'}")
                 look = {"fontsize": style.SMALL, "color": _INK, "ha": "right", "va": "top" if above else "bottom"}
@@ -171,7 +173,7 @@ class _BarPanel:
         axes.plot(place + spots, bar.dots, markeredgecolor="white", markeredgewidth=0.6, **look)
 
     def _limits(self) -> tuple[float, float]:
-        """The range of the axis, which a whisker may leave: that of few seeds can be far longer than all else."""
+        """The range of the axis. A whisker may leave it: for few seeds it can be far longer than everything else."""
         dots = [dot for bar in self.bars for dot in bar.dots]
         ends = [end for bar in self.bars for end in (bar.low, bar.high) if end is not None]
         values = [value for _, _, value in self.references]
@@ -181,7 +183,7 @@ class _BarPanel:
             shown = [*dots, *(value for value in values if value > min(dots) / _FAR)]
             low, high = min(shown), max(shown)
             ends = [end for end in ends if low / 4 < end < high * 4]
-            room = 2.5 if any(value < low for value in values) else 1.4  # for the words that name such a reference
+            room = 2.5 if any(value < low for value in values) else 1.4  # for the text that names such a reference
             return min([low, *ends]) / room, max([high, *ends]) * 1.4
         reach = _FLAT * max(abs(dot) for dot in dots)
         shown = [0.0, *dots, *(value for value in values if abs(value) <= reach)]

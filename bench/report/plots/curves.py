@@ -1,4 +1,4 @@
-"""The records' own curves: a score against decodes or chain length, a quantity along the chain; a line per model."""
+"""The curves in the records: a score against decodes or sampler steps, a quantity along the chain; a line per model."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from bench.report.content.sections import Row, Section, summarize
 from bench.report.plots import style
 
 _STEEP = 30.0  # a range of positive means wider than this gets a logarithmic axis
-_MANY = 25  # points from which on a line needs no markers
+_MANY = 25  # a line with this many points needs no markers
 _MEANS = "mean and its 95 % t interval over training seeds"
 
 
 @dataclass(frozen=True)
 class _MeanLine:
-    """A model's mean over its seeds at each x, and half the width of its 95 % t interval (None for one seed)."""
+    """A model's mean over its seeds at each x, with half the width of its 95 % t interval (None for one seed)."""
 
     row: Row
     x: list[float]
     mean: np.ndarray
     half: np.ndarray | None
     mark: float | None
+    untrained: bool = False  # of the model with its first weights
 
 
 def curves(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
-    """A figure `curve_<name>.png` for each curve that a record of the section holds."""
+    """A figure `curve_<name>.png` for each curve in a record of the section."""
     drawn = []
     for name, curve in _every(section).items():
-        lines = [line for row in section.rows for line in _lines(row, name)]
+        lines = [line for row in section.rows for line in [*_lines(row, name), *_lines(row, name, untrained=True)]]
         path, title = folder / file_name(name), f"{section.title}: {curve['title']}"
         drawn += _draw_panels(section, [("", curve, lines)], path, looks, title, width=6.6, high=4.1)
     return drawn
 
 
 def together(section: Section, figure: str, path: Path, looks: style.Looks, title: str) -> list[Path]:
-    """The curves that belong to `figure` side by side, a line per model; nothing where no record has any of them.
+    """The curves that belong to `figure` side by side, a line per model; nothing if no record has any of them.
 
-    On a linear axis a curve is cut at the setting in use.
+    On a linear axis, curves end at the setting in use.
     """
     wanted = [curve for curve in _every(section).values() if figure in curve["figures"]]
     found = []
@@ -59,7 +60,7 @@ def together(section: Section, figure: str, path: Path, looks: style.Looks, titl
 
 
 def _every(section: Section) -> dict[str, dict[str, Any]]:
-    """The first example of every curve that a record holds, by name."""
+    """The first example of every curve in the records, by name."""
     found: dict[str, dict[str, Any]] = {}
     for curve in (curve for record in section.records for curve in record.data["curves"]):
         found.setdefault(curve["name"], curve)
@@ -87,6 +88,8 @@ def _draw_panels(
     handles = style.legend([row for row in section.rows if row.label in shown], looks, linestyle="-")
     if any(line.mark is not None for _, _, lines in found for line in lines):
         handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
+    if any(line.untrained for _, _, lines in found for line in lines):
+        handles.append(Line2D([], [], color=style.FAINT, linestyle="--", label="the same model, untrained"))
     # Placed by hand in inches: a record has several curves, and matplotlib's own layout takes a second look at each.
     pitch = width / len(found)
     across = style.across(handles, round(14 * width))
@@ -121,15 +124,16 @@ def _fill(axes: Axes, lines: list[_MeanLine], curve: dict[str, Any], looks: styl
 
 
 def _before_mark(line: _MeanLine) -> _MeanLine | None:
-    """The line up to the setting in use, without the mark itself; None where nothing is left."""
+    """The line up to the setting in use, without the mark itself; None if nothing is left."""
     n = sum(x < line.mark for x in line.x) if line.mark is not None else len(line.x)
     half = None if line.half is None else line.half[:n]
     return replace(line, x=line.x[:n], mean=line.mean[:n], half=half, mark=None) if n else None
 
 
-def _lines(row: Row, name: str) -> list[_MeanLine]:
+def _lines(row: Row, name: str, *, untrained: bool = False) -> list[_MeanLine]:
     """One line of the mean where all seeds have the same x, else a line per seed; none without the curve."""
-    own = [curve for record in row.finished if (curve := record.curve(name))]
+    found = [record.untrained_curve(name) if untrained else record.curve(name) for record in row.finished]
+    own = [curve for curve in found if curve]
     parted = [[curve] for curve in own]
     if own and all(curve["x"] == own[0]["x"] for curve in own):
         parted = [own]
@@ -139,14 +143,16 @@ def _lines(row: Row, name: str) -> list[_MeanLine]:
         summaries = [summarize(values) for values in zip(*(curve["y"] for curve in members), strict=True)]
         halves = [summaries[i].half for i in order]
         x, mean = [members[0]["x"][i] for i in order], np.array([summaries[i].mean for i in order])
-        lines.append(_MeanLine(row, x, mean, np.array(halves) if None not in halves else None, members[0]["mark"]))
+        half = np.array(halves) if None not in halves else None
+        lines.append(_MeanLine(row, x, mean, half, members[0]["mark"], untrained))
     return lines
 
 
 def _draw(axes: Axes, line: _MeanLine, looks: style.Looks) -> None:
     colour = looks.colour(line.row.label)
     marker = looks.marker(line.row.label) if len(line.x) < _MANY else None
-    axes.plot(line.x, line.mean, color=colour, marker=marker, markersize=4.5, markeredgecolor="white", zorder=3)
+    drawn = {"linestyle": "--" if line.untrained else "-", "marker": marker, "markersize": 4.5}
+    axes.plot(line.x, line.mean, color=colour, markeredgecolor="white", zorder=3, **drawn)
     if line.half is None:
         return
     if len(line.x) == 1:
@@ -156,7 +162,7 @@ def _draw(axes: Axes, line: _MeanLine, looks: style.Looks) -> None:
 
 
 def _scale(axes: Axes, lines: list[_MeanLine], *, log_x: bool) -> None:
-    """Scales and a range that the means set: the interval of few seeds may leave the panel."""
+    """Set the scales, and a range that the means determine: intervals over few seeds may leave the panel."""
     means = np.concatenate([line.mean for line in lines])
     ends = np.concatenate(
         [[*(line.mean - line.half), *(line.mean + line.half)] for line in lines if line.half is not None] or [means]

@@ -9,7 +9,7 @@ from bench.report.plots import bars, curves, learning, sheets, style
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
-    """Draw every section; the paths written. What a record or a folder lacks is said in the plot, and stops nothing."""
+    """Draw every section and return the paths written. A plot says what a record or folder lacks."""
     looks = style.Looks(row.label for section in sections for row in section.rows)
     written = []
     with style.style():

@@ -1,4 +1,4 @@
-"""Plots of numbers: learning curves, and the lead score against the time it cost."""
+"""Learning curves, and the lead score against the time that it cost."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from bench.results.record import Record
 _ACROSS = 4  # panels of learning curves
 _CELL = (3.5, 2.2)  # inches: one panel of learning curves with its labels
 _HEADING = 0.35
-_CLIP = 5.0  # a panel whose full range is this many times its middle 98 % shows the middle
+_CLIP = 5.0  # a panel whose full range is more than this many times its middle 98 % shows the middle
 
 
 def learning_curves(section: Section, path: Path, looks: style.Looks) -> Path:
-    """For each model a panel per logged scalar against the update; one line per training seed."""
+    """For each model, a panel per logged scalar against the update, with one line per training seed."""
     title = f"{section.title}: learning curves"
     logs = {
         row.label: {record.seed: log for record in row.records if (log := _log(record)) is not None}
@@ -85,7 +85,7 @@ def score_against_seconds(section: Section, path: Path, looks: style.Looks) -> P
 
 
 def _log(record: Record) -> pd.DataFrame | None:
-    """The log with `update` first and no `seconds`; None where there is none, or none that can be read."""
+    """The log with `update` first and without `seconds`; None if there is no log, or it cannot be read."""
     try:
         log = pd.read_csv(record.folder / LOG)
     except (OSError, ValueError):  # pandas' own errors and damaged text are ValueErrors
@@ -106,7 +106,7 @@ def _curve(
     axes: Axes, name: str, row: Row, logs: dict[int, pd.DataFrame], dashes: dict[int, object], colour: str
 ) -> None:
     ends = []
-    steady = []  # values that set the range: those of finished runs, where there are any
+    steady = []  # values that set the range: those of finished runs, if there are any
     for record in row.records:
         log = logs.get(record.seed)
         if log is None or name not in log.columns:
@@ -120,9 +120,9 @@ def _curve(
         if record.finished:
             steady.append(values)
         elif not row.finished:
-            steady.append(values[: math.ceil(0.9 * len(values))])  # without the explosion at its end
+            steady.append(values[: math.ceil(0.9 * len(values))])  # without the divergence at its end
     clipped = _limit(axes, np.concatenate(steady) if steady else np.empty(0))
-    for x, y in ends:  # a run explodes before it stops: keep its mark on the panel
+    for x, y in ends:  # a run diverges before it stops: keep its mark on the panel
         axes.plot(x, np.clip(y, *axes.get_ylim()), "x", color=style.INK, clip_on=False, zorder=5)
     axes.set_title(style.literal(name) + (" (extremes cut off)" if clipped else ""))
     axes.set_xlabel("update")
@@ -131,7 +131,7 @@ def _curve(
 
 
 def _limit(axes: Axes, values: np.ndarray) -> bool:
-    """Keep one spike from flattening a panel: whether the range was cut to the middle 98 % of the values."""
+    """Keep a spike from flattening a panel; return whether the range was cut to the middle 98 % of the values."""
     if not values.size:
         return False
     low, high = values.min(), values.max()
@@ -160,5 +160,5 @@ def _scatter(
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=style.FAINT)
         axes.xaxis.set_major_locator(NullLocator())
         return
-    axes.set_xlim(min(spans) / 2, max(spans) * 2)  # a factor of four at least: two ticks of 1, 2, 5 always fall inside
+    axes.set_xlim(min(spans) / 2, max(spans) * 2)  # at least a factor of four: two ticks of 1, 2, 5 always fit
     style.logarithmic(axes.xaxis, max(spans) / min(spans))

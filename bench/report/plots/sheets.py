@@ -1,4 +1,4 @@
-"""Plots made of images: samples and their nearest training images, reconstructions, interpolations, chains."""
+"""Plots of images: samples and their nearest training images, reconstructions, interpolations, chains."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _PAIR = ("generated", "nearest in training")
 
 @dataclass(frozen=True)
 class Sheet:
-    """How the sheets of one name are laid out, a panel per model: that of its first finished training seed."""
+    """How the sheets of one name are laid out: a panel per model, that of its first finished training seed."""
 
     title: str
     most_rows: int = 8
     width: int = _PANEL_WIDTH
     across: int = 3  # panels side by side
-    ends: bool = False  # whether both ends of a row are kept, as a path needs it
+    ends: bool = False  # whether both ends of a row are kept, as a path needs
     score: str = ""  # the metric in a panel's title
-    always: bool = False  # whether a section without the sheet says so, in place of having no plot
+    always: bool = False  # whether a section without the sheet gets a plot that says so
 
 
 SHEETS = {  # by the name in the records
@@ -46,24 +46,24 @@ SHEETS = {  # by the name in the records
         "interpolations, each row from one real image to another", 4, ends=True, score="length ratio, real ends"
     ),
     "chain": Sheet("from noise to image; numbers are {steps}", 6, _WIDE, across=1),
-    # rows that are short leave room for several models side by side
+    # short rows leave room for several models side by side
     "long-chain": Sheet("chains run on past their own steps (the second column)", 6, _WIDE),
 }
 
 
 @dataclass(frozen=True)
 class SheetPanel:
-    """A titled mosaic, with labels above its columns or before its rows."""
+    """A mosaic with a title, and labels above its columns or before its rows."""
 
     title: str
     rows: list[list[tiles.Pixels]]
     columns: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    note: str = ""  # what is written where there are no images
+    note: str = ""  # shown if there are no images
 
 
 def sheet(section: Section, path: Path, name: str) -> list[Path]:
-    """Draw one of `SHEETS`; nothing where no record has it, unless it is drawn always."""
+    """Draw one of `SHEETS`; nothing if no record has it, unless it is always drawn."""
     look = SHEETS[name]
 
     def panel(row: Row, record: Record) -> SheetPanel:
@@ -84,9 +84,9 @@ def sheet(section: Section, path: Path, name: str) -> list[Path]:
 
 
 def nearest(section: Section, path: Path) -> list[Path]:
-    """Generated images above their nearest training images; nothing where no record has any.
+    """Generated images above their nearest training images; nothing if no record has any.
 
-    The sheet holds pairs side by side, its `labels` saying what is in which column; here one is above the other.
+    The sheet holds pairs side by side, and its `labels` say what is in which column; here one is above the other.
     """
 
     def panel(row: Row, record: Record) -> SheetPanel:
@@ -107,7 +107,7 @@ def nearest(section: Section, path: Path) -> list[Path]:
 
 
 def reconstructions(section: Section, path: Path) -> list[Path]:
-    """A row of originals, then each model's reconstructions of them, the same image in the same column."""
+    """A row of originals, then each model's reconstructions of them, with the same image in the same column."""
     bands: dict[bytes, SheetPanel] = {}
     missing = []
     for row in section.rows:
@@ -136,7 +136,7 @@ def _panel(row: Row, name: str, make: Callable[[Row, Record], SheetPanel]) -> Sh
 
 
 def _first(row: Row, name: str) -> Record | None:
-    """The first training seed whose sheet can be shown, finished runs before diverged ones."""
+    """The first record whose sheet can be shown, finished runs before failed ones."""
     return next((record for record in [*row.finished, *row.failed] if tiles.read(record, name)), None)
 
 
@@ -157,7 +157,7 @@ def _title(row: Row, record: Record) -> str:
 
 
 def _value(row: Row, name: str, label: str = "") -> str:
-    """A second line for a title: the score over all seeds, which does not break in two."""
+    """A second line for a title: the score over all seeds, which is not broken into two lines."""
     summary = row.score(name)
     if summary is None:
         return ""
@@ -165,7 +165,7 @@ def _value(row: Row, name: str, label: str = "") -> str:
 
 
 def _one_row(flat: list[tiles.Pixels]) -> list[tiles.Pixels]:
-    """As many images side by side as a page is wide."""
+    """As many images side by side as fit the width of a page."""
     return tiles.crop([flat], most_rows=1, most_pixels=_WIDE)[0] if flat else []
 
 
@@ -210,7 +210,7 @@ class _Canvas:
 
 
 class _Box:
-    """A panel with its size worked out: title above, labels of columns, labels of rows, the mosaic."""
+    """A panel and its size: title above, labels of columns, labels of rows, the mosaic."""
 
     def __init__(self, panel: SheetPanel):
         self.panel = panel

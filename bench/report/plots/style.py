@@ -1,4 +1,4 @@
-"""How every plot looks, and the one place that saves a figure."""
+"""The look of every plot, and the one place that saves a figure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from bench.storage.files import write_bytes
 DPI = 150
 TITLE, LABEL, SMALL = 11, 9, 7.5  # font sizes in points
 INK, FAINT = "#222222", "#777777"
-# Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow and black.
+# Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow and black.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours: a pair returns only after 42 models
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours, so that a pair recurs only after 42 models
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 _SHEET = Path(__file__).parent / "plots.mplstyle"
@@ -34,13 +34,13 @@ _SHEET = Path(__file__).parent / "plots.mplstyle"
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The suite's look, whatever the user's own matplotlib settings."""
+    """The suite's look, whatever the user's own matplotlib settings are."""
     with matplotlib.style.context(["default", _SHEET]):
         yield
 
 
 class Looks:
-    """A colour and a marker per model, fixed in the order in which the models appear in the results folder."""
+    """A colour and a marker per model, assigned in the order in which the models appear in the results folder."""
 
     def __init__(self, models: Iterable[str]):
         pairs = zip(cycle(_COLOURS), cycle(_MARKERS), strict=False)
@@ -54,7 +54,7 @@ class Looks:
 
 
 def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
-    """A handle per model, with what happened to those that did not all finish."""
+    """A handle per model, which also says what happened to runs that did not finish."""
     handles = []
     for row in rows:
         label = literal(f"{row.label} ({lost(row)})" if row.failed else row.label)
@@ -64,19 +64,19 @@ def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[L
 
 
 def lost(row: Row) -> str:
-    """What became of the cells without scores, in two or three words: `1 diverged`, `1 out of memory`."""
+    """What happened to the cells without scores, in a few words: `1 diverged`, `1 out of memory`."""
     counts = {"diverged": len(row.diverged), "out of memory": len(row.failed) - len(row.diverged)}
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def across(handles: list[Line2D], characters: int = 110) -> int:
-    """How many columns of a legend fit."""
+    """The number of columns of a legend that fit."""
     longest = max(len(handle.get_label()) for handle in handles)
     return max(1, min(len(handles), characters // (longest + 6)))
 
 
 def direction(metric: dict[str, Any]) -> str:
-    """Which way a score improves, in words."""
+    """The direction in which a score improves, in words."""
     return "a description, not ranked" if metric["better"] == "none" else f"{metric['better']} is better"
 
 
@@ -86,19 +86,19 @@ def nothing(section: Section) -> str:
 
 
 def tick(value: float) -> str:
-    """A number at an axis: short, thousands set apart."""
+    """A number at an axis: short, with commas between thousands."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def logarithmic(axis: Axis, ratio: float) -> None:
-    """Ticks of a logarithmic axis that spans a `ratio`: powers of ten, with twos and fives where there is room."""
+    """Set the ticks of a logarithmic axis that spans `ratio`: powers of ten, with twos and fives if there is room."""
     axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 1000 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axis.set_minor_locator(NullLocator())
 
 
 def literal(text: str) -> str:
-    """Text that matplotlib draws as it stands: a dollar sign does not open a formula.
+    """Text that matplotlib draws literally: a dollar sign does not open a formula.
 
     Letters that the font lacks, such as Chinese ones, become their code points: [U+732B U+5199].
     """
@@ -110,7 +110,7 @@ def literal(text: str) -> str:
 
 @cache
 def _drawable() -> frozenset[int]:
-    """The code points that the font of the plots has; the font comes with matplotlib."""
+    """The code points of the plots' font, which comes with matplotlib."""
     (family,) = ["DejaVu Sans"]
     return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
 
@@ -125,7 +125,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def message(path: Path, title: str, text: str) -> Path:
-    """A plot that says why there is nothing to plot, so that none of an earlier build stays behind in its place."""
+    """A plot that says why there is nothing to plot. It also replaces any plot from an earlier build."""
     figure = Figure(figsize=(6, 1.6))
     figure.text(0.5, 0.8, literal(title), ha="center", va="center", fontsize=TITLE, wrap=True)
     figure.text(0.5, 0.35, literal(text), ha="center", va="center", fontsize=LABEL, color=FAINT, wrap=True)

@@ -1,4 +1,4 @@
-"""Tile sheets: the tight PNG grids that a cell keeps, taken apart into images and laid out again with gaps."""
+"""Tile sheets: a cell's PNG grids without gaps, split into images and laid out again with gaps."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bench.results.record import Record
 
 Pixels = NDArray[np.uint8]  # (H, W), or (H, W, 3)
 
-_TARGET = 56  # side in screen pixels to which small images are enlarged; large ones stay as they are
+_TARGET = 56  # side in screen pixels to which small images are enlarged; large ones are unchanged
 GAP = 3
 
 
 def read(record: Record, name: str) -> list[list[Pixels]]:
-    """The images of a sheet, row by row; no rows where the record names none or the file is missing or unreadable."""
+    """The images of a sheet, row by row; no rows if the record has no such sheet or its file cannot be read."""
     entry = record.data["images"].get(name)
     if entry is None:
         return []
     try:
         with Image.open(record.folder / entry["file"]) as file:
             sheet = np.asarray(file.convert("L" if file.mode in ("1", "L", "LA") else "RGB"))
-    except (OSError, SyntaxError, ValueError):  # Pillow's errors for a file that is absent, truncated or no picture
+    except (OSError, SyntaxError, ValueError):  # Pillow's errors for a file that is missing, truncated or not a picture
         return []
     rows, columns = entry["rows"], entry["columns"]
     if sheet.shape[0] % rows or sheet.shape[1] % columns:
@@ -54,9 +54,9 @@ def mosaic(rows: Sequence[Sequence[Pixels]]) -> Pixels:
 
 
 def crop(rows: list[list[Pixels]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Pixels]]:
-    """The first rows and columns that fit into `most_pixels` across; a sheet of large images is cut, not shrunk.
+    """The first rows and columns that fit into a width of `most_pixels`; a sheet of large images is cut, not shrunk.
 
-    `ends` keeps the first and the last column and takes the others evenly between them, as a path needs it.
+    `ends` keeps the first and the last column and takes the others evenly between them, as a path needs.
     """
     if not rows:
         return rows

@@ -11,7 +11,7 @@ from bench.report.tables.model import Cell, Column, Table
 
 
 def render(tables: Iterable[Table]) -> str:
-    """The rows of all tables; a field that only some have is empty in the others."""
+    """The rows of all tables; a field that a table does not have is empty in its rows."""
     lines = [line for table in tables for line in _lines(table)]
     text = io.StringIO()
     names = dict.fromkeys(name for line in lines for name in line)

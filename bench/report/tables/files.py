@@ -10,11 +10,11 @@ from bench.report.tables import csv, full, latex, markdown, scores
 from bench.storage.files import write_text
 
 TITLE = "Comparison of generative models"
-_MOST = 4  # tables in one float of LaTeX: as many as fit a page below a long caption
+_MOST = 4  # tables in one LaTeX float: as many as fit on a page below a long caption
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
-    """Write the four files; their paths."""
+    """Write the four files and return their paths."""
     outputs = {
         "table.csv": csv.render(map(full.rows, sections)),
         "cells.csv": csv.render(full.cells(section, root) for section in sections),
@@ -38,8 +38,8 @@ def as_markdown(sections: list[Section]) -> str:
 def as_latex(sections: list[Section]) -> str:
     """Floats of up to four tables.
 
-    The first float of a section has how to read it in its caption, the others refer to it; how everything was measured
-    is a paragraph below, since LaTeX sets a caption as one line first, and so long a line is an error.
+    The caption of a section's first float says how to read the tables, and the others refer to it. How everything was
+    measured is a paragraph below: LaTeX first sets a caption as one line, and a line of that length is an error.
     """
     parts = [latex.PREAMBLE]
     for number, section in enumerate(sections, start=1):

@@ -1,4 +1,4 @@
-"""What CSV files hold beyond the tables: every number of a row (table.csv) and of a cell (cells.csv)."""
+"""What the CSV files contain beyond the tables: every number of a row (table.csv) and of a cell (cells.csv)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report.content.sections import Reference, Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
-# What a reader needs to know which rows compare, where the record has it.
+# What a reader needs in order to know which rows can be compared, if the record has it.
 _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone already counts the seeds
     **{name: name for name in ("extractor", "resize", "weights_hash", "n_real", "n_generated", "points")},
     "n": "measured on",
@@ -20,14 +20,16 @@ _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone
 
 
 def rows(section: Section) -> Table:
-    """A row per model and reference: every score with its interval, its verdict and its protocol."""
+    """A row per model, reference and untrained model: every score with its interval, its verdict and its protocol."""
     ranking = rank(section)
     models = [Cell(fields=_model(section, row, ranking)) for row in section.rows]
-    return Table(section.title, [Column("", models, [Cell(fields=_reference(section, r)) for r in section.references])])
+    below = [Cell(fields=_reference(section, reference)) for reference in section.references]
+    below += [Cell(fields=line) for row in section.rows if (line := _untrained(section, row))]
+    return Table(section.title, [Column("", models, below)])
 
 
 def cells(section: Section, root: Path) -> Table:
-    """A row per cell, by model and training seed, those without a record too; `root` is the results folder."""
+    """A row per cell, by model and training seed, also for those without a record; `root` is the results folder."""
     lines = []
     for row in section.rows:
         own = [_cell(section, row, record, root) for record in row.records]
@@ -49,6 +51,7 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         "seeds diverged": len(row.diverged),
         "seeds out of memory": len(row.failed) - len(row.diverged),
         "seeds without a record": len(row.absent),
+        "latent dimensions": row.fact("latent_dimensions"),
         "parameters": row.fact("parameters"),
         "parameters trained": row.fact("parameters_trained"),
         "planned updates": (row.fact("training") or {}).get("planned_updates"),
@@ -79,8 +82,21 @@ def _reference(section: Section, reference: Reference) -> dict[str, Any]:
     return line
 
 
+def _untrained(section: Section, row: Row) -> dict[str, Any]:
+    """What the row's model scores with its first weights; empty where no record has it."""
+    found = {one["label"]: own for one in section.metrics if (own := row.untrained(one["name"]))}
+    if not found:
+        return {}
+    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
+    line |= {"kind": "untrained", "model": f"{row.label}, untrained"}
+    line |= {"latent dimensions": row.fact("latent_dimensions")}
+    for label, summary in found.items():
+        line |= _statistics(label, summary)
+    return line
+
+
 def _statistics(label: str, summary: Summary | None) -> dict[str, Any]:
-    """Mean, deviation, count and 95 % interval: of the mean over seeds or, for a single one, its own."""
+    """Mean, standard deviation, count and 95 % interval: that of the mean over seeds or, for one seed, its own."""
     mean, std, n, interval = (
         (summary.mean, summary.std, summary.n, summary.interval) if summary else (None, None, 0, None)
     )
@@ -131,5 +147,5 @@ def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, A
 
 
 def _spaced(values: list[Any]) -> str:
-    """Several numbers in one field, apart by spaces, in full precision."""
+    """Several numbers in one field, separated by spaces, in full precision."""
     return " ".join(repr(value) for value in values)

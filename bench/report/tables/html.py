@@ -12,11 +12,11 @@ from markupsafe import Markup
 from bench.report.content.numerals import NONE
 from bench.report.tables.model import Cell, Table
 
-# A number alone, or with what numerals.py writes after one: `1,234 ± 5`, `0.5 [0.4, 0.6]`, `47 %`, `34,177 (34,177)`.
+# A number alone, or followed by what numerals.py adds: `1,234 ± 5`, `0.5 [0.4, 0.6]`, `47 %`, `34,177 (34,177)`.
 _NUMBER = re.compile(
     r"([-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?:[±\[(%*†].*)?", re.DOTALL
 )
-# Half a surrogate pair cannot be encoded, a control character has no glyph, a bidirectional one reorders what follows.
+# Half a surrogate pair cannot be encoded, a control character has no glyph, a bidirectional one reorders the text.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -63,18 +63,18 @@ def render(table: Table, id: str, caption: bool = True) -> Markup:
 
 
 def leading_number(text: str) -> float | None:
-    """1234.0 of `1,234 ± 5` and 47.0 of `47 %`; None of `not run`, `2 finished` and `50 decodes per image`."""
+    """1234.0 for `1,234 ± 5` and 47.0 for `47 %`; None for `not run`, `2 finished` and `50 decodes per image`."""
     found = _NUMBER.fullmatch(text.strip())
     return float(found.group(1).replace(",", "").replace("\u2212", "-")) if found else None
 
 
 def _sort(cell: Cell) -> str:
-    """The number to sort by as text, or nothing."""
+    """The number to sort by, as text; empty if there is none."""
     key = leading_number(cell.text) if cell.value is None else cell.value
     return "" if key is None else repr(float(key))
 
 
 def _numeric(cells: list[Cell], sorts: list[str]) -> bool:
-    """Whether most of what is not missing is a number (the column is flush right): `not run` changes nothing."""
+    """Whether most entries are numbers, which sets the column flush right; a single `not run` does not change that."""
     told = [sort for cell, sort in zip(cells, sorts, strict=True) if cell.text not in ("", NONE)]
     return any(sorts) and 2 * sum(map(bool, told)) >= len(told)

@@ -1,4 +1,4 @@
-"""LaTeX (packages booktabs and graphicx), every special character escaped."""
+"""LaTeX (packages booktabs and graphicx) with every special character escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ESCAPES = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "–": "--",
-    "[": "{[}",  # after a row's end a bare bracket would open an option
+    "[": "{[}",  # at the start of a row, a bare bracket would open an option
     "]": "{]}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
@@ -34,7 +34,7 @@ def sentences(lines: Iterable[str]) -> str:
 
 
 def float_of(tables: Iterable[Table], caption: str, label: str = "", *, titled: bool = True) -> str:
-    """A float with the tables one below the other, each below its title if `titled`; `caption` is LaTeX."""
+    """A float with the tables below one another, each with its title above if `titled`; `caption` is LaTeX."""
     lines = [rf"\caption{{{caption}}}", *([rf"\label{{{label}}}"] if label else [])]
     for table in tables:
         lines += tabular(table, table.title if titled else "")
@@ -42,7 +42,7 @@ def float_of(tables: Iterable[Table], caption: str, label: str = "", *, titled: 
 
 
 def tabular(table: Table, title: str) -> list[str]:
-    """The lines of the table below a title, the references below a rule."""
+    """The lines of the table, with the title above it and the references below a rule."""
     header = [Cell(column.header) for column in table.shown]
     return [
         rf"\par\smallskip {escape(title)}\par\smallskip",

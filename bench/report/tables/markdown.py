@@ -1,4 +1,4 @@
-"""GitHub's Markdown, its columns aligned for a terminal."""
+"""GitHub's Markdown, with columns aligned for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report.tables.model import Cell, Table
 
 
 def escape(text: str) -> str:
-    """Text that GitHub shows as it is, also inside a table cell."""
+    """Text that GitHub shows literally, also in a table cell."""
     return re.sub(r"([\\`*_|<>&\[\]~$])", r"\\\1", " ".join(text.split()))
 
 
@@ -19,7 +19,7 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def render(table: Table, level: int) -> str:
-    """The table below its title, a heading of that level, with its notes; the references below a blank row."""
+    """The title as a heading of that level, the table, with the references below a blank row, and its notes."""
     header = [escape(column.header) for column in table.shown]
     gap = [[""] * len(header)] if table.below else []  # Markdown has no rule inside a table
     rows = [header, *map(_texts, table.rows), *gap, *map(_texts, table.below)]

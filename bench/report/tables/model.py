@@ -1,4 +1,4 @@
-"""The one table of reports: columns of cells. markdown.py, latex.py, csv.py and html.py each put it into a format."""
+"""The table model of all reports: columns of cells. markdown.py, latex.py, csv.py and html.py each render it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cell:
-    """What a reader sees, and what stands for it where formats need more than text; none of it is ever markup."""
+    """The text that a reader sees, and what a format needs beside it. None of it is ever markup."""
 
     text: str = ""
-    value: float | Decimal | None = None  # the number that the text rounds: a page sorts by it
+    value: float | Decimal | None = None  # the number that the text rounds; the page sorts by it
     bold: bool = False  # best of its column beyond chance
     link: str = ""  # to a place on a page: `#section-1`
     fields: Mapping[str, Any] | None = None  # of a CSV file, by name; None: the value or else the text, by the header
@@ -21,7 +21,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header (none: for CSV alone), a cell per row, and a cell per reference row, which stand apart below."""
+    """A header (empty: only for CSV), a cell per row, and a cell per reference row; the latter are set apart below."""
 
     header: str
     cells: list[Cell]
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length. `notes` are sentences below, `name` is the stem of its files."""
+    """Columns of equal length. `notes` are the sentences below the table, `name` is the stem of its files."""
 
     title: str
     columns: list[Column]
@@ -39,7 +39,7 @@ class Table:
 
     @classmethod
     def of_rows(cls, title: str, headers: Iterable[str], rows: Iterable[Iterable[str | Cell]], **more: Any) -> Table:
-        """A table from rows of texts and cells; ValueError for a row that has not as many as there are headers."""
+        """A table from rows of texts and cells; ValueError if a row does not have one entry per header."""
         names, parted = list(headers), [[one if isinstance(one, Cell) else Cell(one) for one in row] for row in rows]
         for row in parted:
             if len(row) != len(names):
@@ -57,5 +57,5 @@ class Table:
 
     @property
     def below(self) -> list[list[Cell]]:
-        """The same of the reference rows."""
+        """The cells of the reference rows, row by row."""
         return [list(row) for row in zip(*(column.references for column in self.shown), strict=True)]

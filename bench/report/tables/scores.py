@@ -1,4 +1,4 @@
-"""The tables of a section as a reader sees them: its scores, parted into tables that fit a page or a terminal."""
+"""The tables of a section as a reader sees them: its scores, divided into tables that fit a page or a terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.report.content.numerals import NONE, bracketed, budget_text, number, plus_minus, score_text
+from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
 from bench.report.content.ranking import Share, rank, sampling_share
-from bench.report.content.sections import Row, Section, Summary
+from bench.report.content.sections import EQUAL, Row, Section, Summary
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
@@ -18,20 +18,23 @@ Metrics = list[dict[str, Any]]
 
 
 def tables(section: Section) -> list[Table]:
-    """Samples, reconstruction, interpolation, diagnostics, the share of variance, cost: those that have a column.
+    """The tables that have a column: samples, reconstruction, interpolation, diagnostics, share of variance, cost.
 
-    All have a row for each model, in the same order.
+    All of them have a row for each model, in the same order.
     """
     groups: dict[str, Metrics] = {}
     for metric in section.tabulated:
         groups.setdefault(metric["group"], []).append(metric)
     samples, reconstruction = groups.get("samples", []), groups.get("reconstruction", [])
     variety = [metric for metric in samples if metric.get("table") == "variety"]
+    again = [metric for metric in samples if metric.get("table") == EQUAL]
+    samples = [metric for metric in samples if metric not in again]
     status = [Cell(row.status) for row in section.rows]
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
         _scores(section, "Samples: fidelity, variety and copying", variety, *_shortened(variety)),
-        _scores(section, "Reconstruction", reconstruction),
+        _scores(section, *_equal(again)),
+        _scores(section, "Reconstruction", reconstruction, dimensions=True),
     ]
     kinds: dict[str, Metrics] = {}
     for metric in groups.get("interpolation", []):
@@ -51,12 +54,25 @@ def _scores(
     headers: dict[str, str] | None = None,
     features: str = "",
     status: Sequence[Cell] = (),
+    dimensions: bool = False,  # show the latents'
 ) -> Table:
-    """Scores with their budgets; a reference row where the reference has one of the scores."""
+    """Scores with their budgets; a row below for each reference and each untrained model that has one of them."""
     names = [metric["name"] for metric in metrics]
     references = [one for one in section.references if any(name in one.metrics for name in names)]
     best = rank(section).best
-    columns = [_models(section, [Cell(section.reference_label(one, names)) for one in references])]
+    untrained = [row for row in section.rows if any(row.untrained(name) for name in names)]
+    below = [section.reference_label(one, names) for one in references] + [
+        f"{row.label}, untrained" for row in untrained
+    ]
+    columns = [_models(section, [Cell(label) for label in below])]
+    if dimensions and any(row.fact("latent_dimensions") for row in section.rows):
+        columns.append(
+            Column(
+                "latent dimensions",
+                [_whole(row.fact("latent_dimensions")) for row in section.rows],
+                [*(Cell(NONE) for _ in references), *(_whole(row.fact("latent_dimensions")) for row in untrained)],
+            )
+        )
     for metric, budgets in zip(metrics, _budgets(section, names), strict=True):
         name = metric["name"]
         cells = [
@@ -65,17 +81,31 @@ def _scores(
         ]
         found = [reference.metrics.get(name) for reference in references]
         own = [Cell(bracketed(one["value"], one["interval"]), one["value"]) if one else Cell(NONE) for one in found]
+        own += [Cell(estimate(row.untrained(name)), _mean(row.untrained(name))) for row in untrained]
         header = headers[name] if headers else metric["label"]
         columns.append(Column(header + ARROWS[metric["better"]], cells, own))
         if budgets:
-            columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in references]))
+            columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in below]))
     if status:
-        columns.append(Column("status", list(status), [Cell() for _ in references]))
+        columns.append(Column("status", list(status), [Cell() for _ in below]))
     return Table(title + features, columns)
 
 
+def _whole(value: int | None) -> Cell:
+    return Cell(number(value), value)
+
+
+def _equal(metrics: Metrics) -> tuple[str, Metrics, dict[str, str]]:
+    """Title, scores and headers of the table of equal counts: of each its name alone."""
+    if not metrics:
+        return "", [], {}
+    made, real = (number(metrics[0].get(field)) for field in ("n_generated", "n_real"))
+    title = f"Samples at equal counts ({made} images against {real} real ones in every row)"
+    return title, metrics, {one["name"]: one["name"].removesuffix(f" at {EQUAL}") for one in metrics}
+
+
 def _budgets(section: Section, names: list[str]) -> list[list[str]]:
-    """The budgets to show after each score: none where the next score has the same ones."""
+    """The budgets to show after each score; none if the next score has the same ones."""
     budgets = [[budget_text(row, name) for row in section.rows] for name in names]
     return [
         own if any(budget != NONE for budget in own) and own != after else []
@@ -84,7 +114,7 @@ def _budgets(section: Section, names: list[str]) -> list[list[str]]:
 
 
 def _shortened(metrics: Metrics) -> tuple[dict[str, str], str]:
-    """Headers without the extractor that all labels end in, and that extractor as a part of the table's title."""
+    """Headers without the extractor in which all labels end, and that extractor as an addition to the table's title."""
     headers = {metric["name"]: metric["label"] for metric in metrics}
     ends = {name: end for name, label in headers.items() if (end := re.fullmatch(r"(.+?)\((.+)\)", label))}
     extractors = {ends[one["name"]].group(2) for one in metrics if one["name"] in ends and one.get("extractor")}
@@ -130,8 +160,7 @@ def _cost(section: Section) -> Table:
         return Cell(number(int(summary.mean) if summary else None), _mean(summary))
 
     def evaluations(row: Row) -> Cell:
-        value = row.fact("network_evaluations_per_sample")
-        return Cell(number(value), value)
+        return _whole(row.fact("network_evaluations_per_sample"))
 
     columns = [
         column("parameters (trained)", parameters),
