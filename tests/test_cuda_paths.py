@@ -234,7 +234,7 @@ def test_a_chain_that_is_not_finite_leaves_the_weights_alone(device):
 @pytest.mark.parametrize(("name", "settings"), [("ebm", {}), ("dcgan", {}), ("flow", {"evaluations": 1})])
 def test_an_inversion_waits_once_a_decode(name, settings, device):
     model, x = trainer(name, device=CUDA, **settings).model, images(4).to(CUDA)
-    with device.waiting_at_most(4 + 1):
+    with device.waiting_at_most(4 + 2):  # and once before, for the share of the pixels, and once at the end
         made = model.reconstruct(x, 4, seeded("r", device=CUDA))
     assert made.device == CUDA
 
@@ -268,7 +268,8 @@ def test_smoke_of_every_model(device, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "build", lambda out: (out / "table.md").touch())
     small = ["evaluation.samples=64", "evaluation.budget=2", "evaluation.sweep=[0.5]", "evaluation.paths=4"]
     small += [f"{name}.updates=2" for name in MODELS]
-    small += ["ebm.steps=2", "ebm-multigrid.steps=[2]", "flow.evaluations=2"]
+    small += ["evaluation.metrics=['FD']", "evaluation.midpoints=4", "evaluation.frames=2", "evaluation.points=3"]
+    small += ["ebm.steps=2", "ebm-multigrid.steps=[2]", "flow.evaluations=2", "published.steps=2"]
     arguments = ["--profile", "smoke", "--quiet", "--threads", "1", "--device", "cuda", "--models", *MODELS]
     arguments += ["--features", "examples.pixels:Projection", "--no-cache", "--set", *small]
     assert compare.main([*arguments, "--out", str(tmp_path)]) == 0
