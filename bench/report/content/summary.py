@@ -67,7 +67,8 @@ def _means(section: Section, ranking: Ranking) -> str:
     arrow = "" if lead["better"] == "none" else f" ({lead['better']} is better)"
     sentences = [f"{lead['label']}{arrow}: {listed}."]
     if p_values := ranking.p_values.get(name):
-        sentences.append(_against(order[0], {label: p_values[label] for label in order[1:]}))
+        others = {label: p_values[label] for label in order[1:]}
+        sentences.append(_against(order[0], others, ranking.decisive.get(name, 0.0)))
     for reference in (one for one in section.references if one.kind in ("floor", "ceiling")):
         if own := reference.metrics.get(name):
             value = bracketed(own["value"], own["interval"])
@@ -75,13 +76,16 @@ def _means(section: Section, ranking: Ranking) -> str:
     return " ".join(sentences)
 
 
-def _against(best: str, p_values: dict[str, float]) -> str:
+def _against(best: str, p_values: dict[str, float], decisive: float) -> str:
     """The lead over all others, or the models over which it may be chance. A lead over only some was not tested."""
     chance = [f"{label} ({_p(p)})" for label, p in p_values.items() if p > ALPHA]
     if chance:
         return f"{best} has the best mean, but chance alone could explain its lead over {joined(chance)}."
     sure = joined(f"{label} ({_p(p)})" for label, p in p_values.items())
-    return f"{best} has the best mean, and chance hardly explains its lead over {sure}."
+    found = f"{best} has the best mean, and chance hardly explains its lead over {sure}"
+    if decisive <= ALPHA:
+        return f"{found}."
+    return f"{found} where that is the only test; among as many tests as there are columns it could ({_p(decisive)})."
 
 
 def _tested(section: Section, ranking: Ranking) -> list[str]:
