@@ -5,10 +5,10 @@ python -m bench.compare --profile smoke --set evaluation.metrics="['KID', 'examp
 
 from __future__ import annotations
 
-from bench.metrics import ImageSets, Measurement, Metric
+from bench.metrics import FeatureSets, Measurement, Metric
 
 
-def mean_distance(sets: ImageSets, *, seed: int) -> Measurement:
+def mean_distance(sets: FeatureSets, *, seed: int) -> Measurement:
     """||m1 - m2|| over the root of the real features' total variance; range [0, inf), 0 for equal means."""
     real, generated = sets.real.features.double(), sets.generated.features.double()
     gap = (real.mean(0) - generated.mean(0)).norm()

@@ -41,7 +41,7 @@ def _features(kid: float, n_generated: int, seeds: int, n_real: int = 1498) -> l
     against = FEATURES | {"n_real": n_real, "n_generated": n_generated}
 
     def entry(name: str, value: float, better: str, lead: bool = False) -> dict[str, Any]:
-        table = "variety" if name in ("precision", "recall", "density", "coverage", "copying") else "samples"
+        table = "variety" if name in ("precision", "recall", "density", "coverage", "memorization") else "samples"
         return metric(name, f"{name}({NAME})", "samples", value, better, seeds, lead, table=table, **against)
 
     good = 1 / (1 + 20 * max(kid, 0))
@@ -54,7 +54,7 @@ def _features(kid: float, n_generated: int, seeds: int, n_real: int = 1498) -> l
         entry("recall", 0.7 * good, "higher"),
         entry("density", 1.1 * good, "higher"),
         entry("coverage", 0.8 * good, "higher"),
-        entry("copying", 0.5 + kid, "none"),
+        entry("memorization", 0.5 + kid, "none"),
     ]
 
 
@@ -101,8 +101,8 @@ def references() -> dict[str, Any]:
     """Held-out images (299, not the models' 1,000) and uniform noise, as the evaluator scores them."""
     floor, noise = _features(-0.0002, 299, 1), _features(0.4, 1000, 1)
     return {
-        "floor": {"title": "real, held out", "metrics": floor},
-        "ceiling": {"title": "uniform noise", "metrics": noise},
+        "real": {"title": "real, held out", "metrics": floor},
+        "noise": {"title": "uniform noise", "metrics": noise},
     }
 
 

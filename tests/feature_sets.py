@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets
+from bench.metrics import METRICS, FeatureSets
 
 
 @dataclasses.dataclass
@@ -49,7 +49,7 @@ def random_features(n, width=4, classes=5, seed=0, shift=0.0):
 
 def result(name, real, generated, seed=0, held_out=None):
     """The `Score` of one metric of the table."""
-    return METRICS[name].function(ImageSets(real, generated, held_out), seed=seed)
+    return METRICS[name].function(FeatureSets(real, generated, held_out), seed=seed)
 
 
 def value(name, real, generated, seed=0, held_out=None):

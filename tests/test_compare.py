@@ -33,7 +33,7 @@ FEATURE_METRICS = [
     "recall",
     "density",
     "coverage",
-    "copying",
+    "memorization",
     "KID held-out",
     "KID memorization gap",
 ]  # no FD infinity of so few
@@ -116,9 +116,9 @@ def test_record_tells_all_that_a_reader_needs(finished):
 def test_floor_and_ceiling_bound_the_scores(finished):
     first, *others = (r.data["references"] for r in read_all(finished))
     assert all(other == first for other in others)
-    floor, ceiling = ({m["name"]: m for m in first[kind]["metrics"]} for kind in ("floor", "ceiling"))
-    assert list(first) == ["floor", "expected", "blurred", "noised", "ceiling"]
-    assert (first["floor"]["title"], first["ceiling"]["title"]) == ("real, held out", "uniform noise")
+    floor, ceiling = ({m["name"]: m for m in first[kind]["metrics"]} for kind in ("real", "noise"))
+    assert list(first) == ["real", "expected", "blurred", "noised", "noise"]
+    assert (first["real"]["title"], first["noise"]["title"]) == ("real, held out", "uniform noise")
     assert (first["blurred"]["title"], first["noised"]["title"]) == (
         "real, blurred (sd 0.5 px)",
         "real, with noise (sd 64 grey levels)",

@@ -46,7 +46,7 @@ def test_folders_are_scored(tmp_path, capsys):
         scored[kind] = {one["name"]: one for one in scores["metrics"]}
         assert {one["group"] for one in scores["metrics"]} == {"samples"}
         assert all(len(one["per_seed"]) == 2 and one["n_generated"] == 70 for one in scores["metrics"])
-        assert list(scores["references"]) == ["floor", "expected", "blurred", "noised", "ceiling"]
+        assert list(scores["references"]) == ["real", "expected", "blurred", "noised", "noise"]
         for name, entry in scores["images"].items():
             with Image.open(out / f"{name}.png") as picture:
                 assert picture.size == (8 * entry["columns"], 8 * entry["rows"])
@@ -57,7 +57,7 @@ def test_folders_are_scored(tmp_path, capsys):
             assert np.array_equal(pairs[:8, :8], pairs[:8, 8:16])
     digits, noise = scored["digits"], scored["noise"]
     assert abs(digits["KID"]["value"]) < 0.05 * noise["KID"]["value"]
-    assert digits["copying"]["value"] > 0.8  # five in six of them are training images
+    assert digits["memorization"]["value"] > 0.8  # five in six of them are training images
     assert noise["precision"]["value"] == 0 < digits["precision"]["value"]
     before = (tmp_path / "noise-out" / "scores.json").read_bytes()
     arguments = [tmp_path / "digits", *QUICK, "--out", tmp_path / "noise-out"]

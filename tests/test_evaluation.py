@@ -55,7 +55,7 @@ def test_an_interval_holds_its_score_where_rounding_takes_it_out_of_range():
 def test_references_of_noise_among_noise():
     """Where the data are themselves uniform noise, floor and ceiling agree."""
     found = evaluator(data(held_out=20, spare=44), samples=64).references
-    floor, ceiling = (by_name(found[kind].scores) for kind in ("floor", "ceiling"))
+    floor, ceiling = (by_name(found[kind].scores) for kind in ("real", "noise"))
     assert floor["FD"].n_generated == ceiling["FD"].n_generated == 64
     intervals = [scores["KID"].interval for scores in (floor, ceiling)]
     assert max(low for low, _ in intervals) < min(high for _, high in intervals)

@@ -11,7 +11,7 @@ from bench.contract.images import from_uint8, to_uint8
 from bench.errors import NotFiniteError
 from bench.evaluation.interpolation import interpolate
 from bench.evaluation.midpoints import LENGTH, STEP, pairs
-from bench.metrics import METRICS, ImageSets
+from bench.metrics import METRICS, FeatureSets
 from bench.metrics.kid_held_out import held_out_distance
 from bench.metrics.neighbours import nearest
 from bench.metrics.paths import diversity, perceptual_length
@@ -96,14 +96,14 @@ def test_midpoints_between_images_are_ranked_and_pair_all_latents():
     i, j = pairs(8, 20)
     middle = model.decode(model.mix_latents(held_out[i], held_out[j], 0.5))
     features = r.features([middle])
-    expected = METRICS["KID"].function(ImageSets(r.train, features), seed=0).value
+    expected = METRICS["KID"].function(FeatureSets(r.train, features), seed=0).value
     assert one.value == pytest.approx(expected, rel=1e-6)
     distance = scored["midpoint distance, real ends"]
     assert distance.value == pytest.approx(float(nearest(features.features, r.train.features)[1].mean()))
     of_held_out = float(nearest(r.held_out.features, r.train.features)[1].mean())
     assert f"of held-out images {of_held_out:.4g}" in distance.note
     assert scored["ends KID, real ends"].value == pytest.approx(
-        METRICS["KID"].function(ImageSets(r.train, r.features([held_out[:8]])), seed=0).value, abs=1e-3
+        METRICS["KID"].function(FeatureSets(r.train, r.features([held_out[:8]])), seed=0).value, abs=1e-3
     )
 
 
@@ -137,15 +137,15 @@ def test_pairs_differ_and_share_the_latents_evenly(k, n):
 def test_references_of_midpoints():
     """Noise at every point has a length of 1 / step^2; the blends' midpoints are pixels blended."""
     found = evaluator(data(held_out=20, spare=44), samples=64, midpoints=300).references
-    floor, ceiling = (by_name(found[kind].scores) for kind in ("floor", "ceiling"))
+    floor, ceiling = (by_name(found[kind].scores) for kind in ("real", "noise"))
     assert ceiling[LENGTH].value == pytest.approx(1 / STEP**2, rel=0.05)
     assert (ceiling[LENGTH].made_of, floor[LENGTH].made_of) == ("independent noise", "real, pixels blended")
     x, r = from_uint8(bytes_of(20, 1)), real()
     i, j = pairs(20, 300)
     blended = r.features([(x[i] + x[j]) / 2])
     for name in ("midpoint KID", "midpoint KID, real ends"):
-        expected = METRICS["KID"].function(ImageSets(r.train, blended), seed=0).value
+        expected = METRICS["KID"].function(FeatureSets(r.train, blended), seed=0).value
         assert floor[name].value == pytest.approx(expected, rel=0.02)
         assert floor[name].n == 190
-    assert held_out_distance(ImageSets(r.train, blended, r.held_out)) is not None
+    assert held_out_distance(FeatureSets(r.train, blended, r.held_out)) is not None
     assert to_uint8(x).equal(bytes_of(20, 1))

@@ -12,7 +12,7 @@ from bench.contract.model import GenerativeModel
 from bench.contract.seeds import seeded
 from bench.evaluation import EvaluationConfig, corruptions, diagnostics, interpolation, reconstruction, samples
 from bench.features import Features
-from bench.metrics import ImageSets
+from bench.metrics import FeatureSets
 from ebm.diagnostics import chain_curves
 from ebm.langevin import ChainSettings
 from tests.builders import images as noise_images
@@ -113,7 +113,7 @@ class Slow(Scaled):
 
 def test_sweep_marks_the_own_length_and_leaves_out_what_diverged():
     r = real()
-    sets = ImageSets(r.train, Features(*Pixels()(bytes_of(64, 9))))
+    sets = FeatureSets(r.train, Features(*Pixels()(bytes_of(64, 9))))
     swept = config(sweep=(10.0, 1.0, 0.1, 0.13), sweep_samples=64)
     fd, kid = samples.sweep(Slow(), sets, r, swept, 0)
     assert (kid.name, fd.name) == ("KID by network evaluations", "FD by network evaluations")

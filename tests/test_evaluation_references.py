@@ -9,7 +9,7 @@ from bench.evaluation import counts
 from bench.evaluation.corruptions import BLUR, NOISE, blends, blurred, constants, noised
 from bench.evaluation.counts import Counts
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets
+from bench.metrics import METRICS, FeatureSets
 from bench.metrics.coverage import expected_coverage
 from tests.evaluation_builders import Scaled, by_name, config, data, evaluator
 
@@ -47,7 +47,7 @@ def test_where_real_images_are_too_few_every_row_is_scored_again_at_their_counts
     assert {(one.n_generated, one.n_real) for one in [*others[0], *others[2], *others[5]]} == {(64, 128)}
     assert [one.name for one in others[1]] == ["KID"]  # whose expectation is the same at any counts
     assert (others[1][0].n_generated, others[1][0].n_real) == (64, 94)
-    assert references["floor"].title == "real, re-split"
+    assert references["real"].title == "real, re-split"
     assert "64 real images against 94 others, as only 30 are not for training" in others[1][0].note
     assert not any(one.lead or "leads" in one.note for row in [*rows[1:], equal[0]] for one in row)
     assert sum(one.lead for one in scores) == 1
@@ -57,8 +57,8 @@ def test_the_re_split_shares_no_image():
     """A training image on both sides would have a distance of 0 to the reals."""
     few = evaluator(data(held_out=20, spare=10), samples=64)
     images = torch.cat([few.data.held_out, few.data.spare, few.data.train[94:]])
-    floor = by_name(few.references["floor"].scores)
-    sets = ImageSets(few.real.train.first(94), few.real.features([images.float() / 127.5 - 1]))
+    floor = by_name(few.references["real"].scores)
+    sets = FeatureSets(few.real.train.first(94), few.real.features([images.float() / 127.5 - 1]))
     assert floor["FD at equal counts"].value == pytest.approx(METRICS["FD"].function(sets, seed=0).value)
     assert len(images) == 64
 
@@ -69,22 +69,27 @@ def test_scores_at_the_samples_own_counts_are_what_they_were():
     less, more = (by_name(one.evaluate(Scaled(), (0,)).scores) for one in (few, many))
     assert not any(one.table == counts.EQUAL for one in more.values())
     assert all(less[name].value == more[name].value for name in more)
-    assert many.references["floor"].title == "real, held out"
-    assert not any(one.note.count("others") for one in many.references["floor"].scores)
+    assert many.references["real"].title == "real, held out"
+    assert not any(one.note.count("others") for one in many.references["real"].scores)
 
 
 def test_images_made_elsewhere_are_scored_at_both_counts():
     few = evaluator(data(held_out=20, spare=10), samples=64)
     scores, references, _ = few.evaluate_images(data(train=64).train, (0,))
     assert {one.table for one in scores} == {"samples", "variety", counts.EQUAL}
-    assert set(references) == {"floor", "expected", "blurred", "noised", "ceiling"}
+    assert set(references) == {"real", "expected", "blurred", "noised", "noise"}
 
 
 def test_expected_of_equal_distributions():
     found = by_name(evaluator(data(held_out=20, spare=10), samples=64).references["expected"].scores)
     assert found["coverage"].value == expected_coverage(128, 64)
     assert found["coverage at equal counts"].value == expected_coverage(94, 64)
-    assert (found["density"].value, found["KID"].value, found["MMD"].value, found["copying"].value) == (1, 0, 0, 0.5)
+    assert (found["density"].value, found["KID"].value, found["MMD"].value, found["memorization"].value) == (
+        1,
+        0,
+        0,
+        0.5,
+    )
     assert not {"FD", "IS", "precision", "recall"} & found.keys()
     assert all(one.interval is None and not one.note for one in found.values())
 
@@ -94,7 +99,7 @@ def test_the_mean_over_equal_sets_is_what_is_expected(name):
     generator, values = torch.Generator().manual_seed(0), []
     for seed in range(60):
         real, made, unseen = (Features(torch.randn(n, 3, generator=generator), torch.zeros(n, 0)) for n in (40, 30, 20))
-        values.append(METRICS[name].function(ImageSets(real, made, unseen), seed=seed).value)
+        values.append(METRICS[name].function(FeatureSets(real, made, unseen), seed=seed).value)
     found = torch.tensor(values)
     expected = METRICS[name].of_equal(40, 30)
     assert abs(float(found.mean()) - expected) < 3 * float(found.std()) / len(values) ** 0.5

@@ -16,7 +16,7 @@ from bench import metrics
 from bench.errors import UserError
 from bench.features import EXTRACTORS, clip, dinov2, extract, official, resolve, weights
 from bench.features.cache import cached
-from bench.metrics import ImageSets
+from bench.metrics import FeatureSets
 from tests.feature_builders import CPU, empty_hub, one_line, pictures, serve
 from tests.transformer_weights import CLIP_SIZES, DINOV2, draw, save_clip, save_dinov2, torchvision_twin
 
@@ -237,7 +237,7 @@ def test_official_weights_are_fetched_once_and_then_there(hub, files, monkeypatc
     serve(monkeypatch, AssertionError("the file is here: nothing must be fetched"))
     assert resolve(name, device=CPU).weights_hash == weights.digest(files[name])
     there.path.write_bytes(b"half a file")
-    with pytest.raises(UserError, match="is damaged; delete it"):
+    with pytest.raises(UserError, match="is damaged; move it away"):
         resolve(name, device=CPU)
 
 
@@ -291,11 +291,11 @@ def test_building_draws_nothing_from_the_global_generator(files):
 def test_an_extractor_without_classes_has_every_score_but_the_inception_score(files):
     extractor = resolve(DINO, device=CPU, weights=files[DINO])
     real, generated = (extract(extractor, [pictures(60, side=8, seed=seed)]) for seed in (1, 2))
-    rows = {row["name"]: row for row in metrics.score(ImageSets(real, generated, None), extractor, seed=0)}
+    rows = {row.name: row for row in metrics.score(FeatureSets(real, generated, None), extractor, seed=0)}
     assert real.logits.shape == (60, 0)
     assert "IS" not in rows
     assert {"FD", "KID", "precision", "recall", "density", "coverage"} <= rows.keys()
-    assert rows["FD"]["value"] > 0
+    assert rows["FD"].value > 0
 
 
 def test_the_cache_keeps_features_without_classes_and_tells_weights_and_layers_apart(files, tmp_path, capsys):

@@ -133,7 +133,7 @@ def test_inpainting_is_of_so_many_images_and_of_models_with_inversion():
 
 def test_the_training_images_mean_stands_beside_it():
     own = data(held_out=20)
-    ceiling = by_name(evaluator(own, inpaintings=7).references["ceiling"].scores)
+    ceiling = by_name(evaluator(own, inpaintings=7).references["noise"].scores)
     x, mean = from_uint8(own.held_out[:7]), from_uint8(own.train).double().mean(0)
     expected = (x - mean)[..., 4:].square().mean().item()
     assert ceiling["in-painting MSE"].value == pytest.approx(expected, rel=1e-5)

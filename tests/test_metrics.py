@@ -12,7 +12,7 @@ import torch_fidelity
 
 from bench.errors import UserError
 from bench.features import Features
-from bench.metrics import ImageSets, score
+from bench.metrics import FeatureSets, score
 from bench.results.entries import scores_json
 from tests.feature_sets import StubExtractor, logits, random_features, result, value
 
@@ -51,7 +51,7 @@ def test_inception_score_looks_at_the_generated_images_alone():
 
 
 def rows_of(real, generated, extractor=None, *, seed=0, held_out=None, **options):
-    return score(ImageSets(real, generated, held_out), extractor or StubExtractor(), seed=seed, **options)
+    return score(FeatureSets(real, generated, held_out), extractor or StubExtractor(), seed=seed, **options)
 
 
 def test_scores_are_functions_of_the_seed_alone():
@@ -69,7 +69,7 @@ def test_scores_are_functions_of_the_seed_alone():
 
 def test_what_is_kept_of_the_real_images_changes_no_score():
     real, held_out = random_features(150, seed=1), random_features(90, seed=2)
-    first = ImageSets(real, random_features(120, seed=3), held_out)
+    first = FeatureSets(real, random_features(120, seed=3), held_out)
     score(first, StubExtractor(), seed=0)
     other = random_features(120, seed=4, shift=0.5)
     again = score(first.with_generated(other), StubExtractor(), seed=0)
@@ -151,7 +151,7 @@ def test_scores_are_those_of_torch_fidelity_from_the_same_images(n, side):
     assert rows["IS"].value > 1.05
 
 
-HELD_OUT = ["copying", "KID held-out", "KID memorization gap"]  # rows that need held-out images
+HELD_OUT = ["memorization", "KID held-out", "KID memorization gap"]  # rows that need held-out images
 ROWS = ["FD", "FD infinity", "KID", "MMD", "IS", "precision", "recall", "density", "coverage", *HELD_OUT]
 
 
@@ -168,7 +168,7 @@ def test_rows_name_extractor_sizes_and_counts_and_are_json():
         low, high = row.interval
         assert low <= row.value <= high
     made_of = {row.name: row.interval_of for row in rows}
-    shares = {"precision", "recall", "coverage", "copying"}
+    shares = {"precision", "recall", "coverage", "memorization"}
     assert {name for name, of in made_of.items() if of == "Wilson's score interval"} == shares
     assert {made_of[name] for name in ROWS if name not in shares} == {"bootstrap, 1000 resamples"}
 

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets, Score, bootstrap, products
+from bench.metrics import METRICS, FeatureSets, Measurement, bootstrap, products
 from bench.metrics.neighbours import recall_without_each
 from tests.feature_sets import random_features
 from tests.simulations.intervals import coverage
@@ -29,7 +29,7 @@ def drawn(n, seed):
 @pytest.fixture(scope="module")
 def trials():
     """name -> (values, lows, highs) over draws of 200 images, against one real set."""
-    base = ImageSets(random_features(300, 8, seed=1), drawn(200, 0), random_features(200, 8, seed=2))
+    base = FeatureSets(random_features(300, 8, seed=1), drawn(200, 0), random_features(200, 8, seed=2))
     rows = []
     for trial in range(TRIALS):
         sets = base.with_generated(drawn(200, 10 + trial))
@@ -62,7 +62,7 @@ def test_no_interval_leaves_the_range_of_its_score():
     same = random_features(125, 8, seed=1)
     black = Features(torch.zeros(150, 8), torch.full((150, 5), 0.3))
     for generated in (same, black, random_features(30, 8, seed=3, shift=40.0)):
-        sets = ImageSets(same, generated, random_features(100, 8, seed=2))
+        sets = FeatureSets(same, generated, random_features(100, 8, seed=2))
         found = {name: metric.function(sets, seed=0) for name, metric in METRICS.items()}
         found = {name: score for name, score in found.items() if score is not None}
         for (name, score), (low, high) in zip(
@@ -70,9 +70,9 @@ def test_no_interval_leaves_the_range_of_its_score():
         ):
             assert score.within[0] <= low <= score.value + 1e-12, name
             assert score.value - 1e-12 <= high <= score.within[1], name
-    (whole,) = bootstrap.intervals([METRICS["recall"].function(ImageSets(same, same), seed=0)], seed=0)
+    (whole,) = bootstrap.intervals([METRICS["recall"].function(FeatureSets(same, same), seed=0)], seed=0)
     assert whole == (pytest.approx(1 / (1 + 1.959964**2 / 125)), 1)
-    (certain,) = bootstrap.intervals([METRICS["IS"].function(ImageSets(same, black), seed=0)], seed=0)
+    (certain,) = bootstrap.intervals([METRICS["IS"].function(FeatureSets(same, black), seed=0)], seed=0)
     assert certain == (pytest.approx(1), pytest.approx(1))
     assert certain[0] == certain[1]
 
@@ -80,7 +80,7 @@ def test_no_interval_leaves_the_range_of_its_score():
 @pytest.mark.parametrize("name", ["FD", "KID", "MMD"])
 def test_the_first_order_form_deviates_as_scores_of_the_resamples_do(name):
     generated = drawn(400, 3)
-    sets = ImageSets(random_features(400, 8, seed=1), generated)
+    sets = FeatureSets(random_features(400, 8, seed=1), generated)
     rng = np.random.default_rng(0)
     values = []
     for _ in range(80):
@@ -95,12 +95,12 @@ def test_the_first_order_form_deviates_as_scores_of_the_resamples_do(name):
 
 def test_the_influence_on_the_inception_score_of_one_split_is_the_jackknifes():
     few = drawn(60, 1)
-    influence = METRICS["IS"].function(ImageSets(few, few), seed=0).influence()
+    influence = METRICS["IS"].function(FeatureSets(few, few), seed=0).influence()
     without = []
     for i in range(60):
         kept = [j for j in range(60) if j != i]
         one = Features(few.features[kept], few.logits[kept])
-        without.append(METRICS["IS"].function(ImageSets(few, one), seed=0).value)
+        without.append(METRICS["IS"].function(FeatureSets(few, one), seed=0).value)
     np.testing.assert_allclose(influence, 59 * (np.mean(without) - np.array(without)), atol=1e-5)
 
 
@@ -113,45 +113,47 @@ def test_recall_without_each_image_is_that_of_the_others(monkeypatch, kept, n, w
     for i in range(n):
         others = [j for j in range(n) if j != i]
         one = Features(made.features[others], made.logits[others])
-        expected.append(round(60 * METRICS["recall"].function(ImageSets(real, one), seed=0).value))
-    assert recall_without_each(ImageSets(real, made)).tolist() == expected
+        expected.append(round(60 * METRICS["recall"].function(FeatureSets(real, one), seed=0).value))
+    assert recall_without_each(FeatureSets(real, made)).tolist() == expected
     assert len(set(expected)) > 1 or n == 7
 
 
 def test_wilsons_interval_is_scipys_for_independent_images():
     hits = torch.zeros(80, dtype=torch.float64)
     hits[:73] = 1
-    score = Score(73 / 80, influence=lambda: hits - hits.mean(), within=(0.0, 1.0), share=True)
+    score = Measurement(73 / 80, influence=lambda: hits - hits.mean(), within=(0.0, 1.0), share=True)
     expected = scipy.stats.binomtest(73, 80).proportion_ci(method="wilson")
     assert bootstrap.intervals([score], seed=0) == [pytest.approx(tuple(expected), rel=1e-9)]
-    half = Score(73 / 80, influence=lambda: (hits - hits.mean()) / 2, within=(0.0, 1.0), share=True)
+    half = Measurement(73 / 80, influence=lambda: (hits - hits.mean()) / 2, within=(0.0, 1.0), share=True)
     ((low, high),) = bootstrap.intervals([half], seed=0)  # a quarter of the variance: as of 320 images
     assert (low, high) == pytest.approx(tuple(scipy.stats.binomtest(292, 320).proportion_ci(method="wilson")), rel=1e-9)
 
 
 def test_the_interval_of_a_mean_is_the_percentiles_of_resampled_means():
     x = torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    (low, high), none = bootstrap.intervals([Score(7.0, influence=lambda: x - x.mean()), Score(1.0)], seed=3)
+    scores = [Measurement(7.0, influence=lambda: x - x.mean()), Measurement(1.0)]
+    (low, high), none = bootstrap.intervals(scores, seed=3)
     half = 1.9647 * float(x.std()) / math.sqrt(500)  # the t quantile of 499 degrees of freedom
     assert (7 - low, high - 7) == (pytest.approx(half, rel=0.1), pytest.approx(half, rel=0.1))
     assert none is None
 
 
 def test_noise_widens_an_interval_as_independent():
-    ((low, high),) = bootstrap.intervals([Score(1.0, influence=lambda: torch.zeros(50).double(), noise=0.5)], seed=0)
+    score = Measurement(1.0, influence=lambda: torch.zeros(50).double(), noise=0.5)
+    ((low, high),) = bootstrap.intervals([score], seed=0)
     assert (low, high) == (pytest.approx(1 - 1.96 * 0.5, abs=1e-4), pytest.approx(1 + 1.96 * 0.5, abs=1e-4))
 
 
 def test_a_share_near_one_keeps_its_interval_within_its_range():
     x = torch.ones(200, dtype=torch.float64)
     x[0] = 0
-    ((low, high),) = bootstrap.intervals([Score(float(x.mean()), influence=lambda: x - x.mean())], seed=0)
+    ((low, high),) = bootstrap.intervals([Measurement(float(x.mean()), influence=lambda: x - x.mean())], seed=0)
     assert 0.97 < low < float(x.mean()) < high <= 1
 
 
 def test_intervals_are_functions_of_the_seed(monkeypatch):
     x = torch.arange(60, dtype=torch.float64)
-    scores = [Score(0.0, influence=lambda: x - x.mean())]
+    scores = [Measurement(0.0, influence=lambda: x - x.mean())]
     first = bootstrap.intervals(scores, seed=1)
     assert bootstrap.intervals(scores, seed=1) == first
     assert bootstrap.intervals(scores, seed=2) != first

@@ -11,7 +11,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 
 from bench.errors import UserError
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets
+from bench.metrics import METRICS, FeatureSets
 from bench.metrics.frechet import Moments, frechet_of_moments
 from bench.metrics.frechet_infinity import _intercept
 from tests.feature_sets import features, gaussian, random_features, result, value
@@ -108,7 +108,7 @@ def test_the_extrapolated_distance_is_unbiased_where_the_distance_is_not():
     plain, extrapolated, errors = [], [], []
     for seed in range(12):
         x = np.random.default_rng(seed).standard_normal((n, width)) * np.sqrt(1.2 * spectrum)
-        sets = ImageSets(real, features(x + 0.5 * np.eye(width)[0]))
+        sets = FeatureSets(real, features(x + 0.5 * np.eye(width)[0]))
         plain.append(METRICS["FD"].function(sets, seed=seed).value)
         score = METRICS["FD infinity"].function(sets, seed=seed)
         extrapolated.append(score.value)
@@ -122,7 +122,7 @@ def test_the_extrapolated_distance_is_unbiased_where_the_distance_is_not():
 
 @pytest.mark.parametrize("real", [300, 30])  # more real images than features, and fewer
 def test_its_distances_are_those_of_the_subsets(monkeypatch, real):
-    sets = ImageSets(random_features(real, 32, seed=1), random_features(200, 32, seed=2, shift=0.2))
+    sets = FeatureSets(random_features(real, 32, seed=1), random_features(200, 32, seed=2, shift=0.2))
     seen = {}
 
     def record(x, y):

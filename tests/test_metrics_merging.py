@@ -8,12 +8,12 @@ import pytest
 
 from bench.contract.scores import Score
 from bench.errors import UserError
-from bench.metrics import ImageSets, merge, score
+from bench.metrics import FeatureSets, merge, score
 from tests.feature_sets import StubExtractor, random_features
 
 
 def rows_of(real, generated, *, seed):
-    return score(ImageSets(real, generated), StubExtractor(), seed=seed)
+    return score(FeatureSets(real, generated), StubExtractor(), seed=seed)
 
 
 def merged(**changes):

@@ -7,7 +7,7 @@ import pytest
 import scipy.spatial.distance as distances
 
 from bench.features import Features
-from bench.metrics import ImageSets, kid_held_out, products, score
+from bench.metrics import FeatureSets, kid_held_out, products, score
 from bench.metrics.mmd import bandwidth
 from tests.feature_sets import StubExtractor, features, random_features, result, value
 from tests.test_metrics_kid import unbiased_mmd
@@ -109,10 +109,10 @@ def test_a_memorizer_has_a_gap_and_a_generalizer_none():
 def test_held_out_images_are_not_compared_with_themselves():
     real, held_out = random_features(30, seed=1), random_features(30, seed=2)
     for sets, there in (
-        (ImageSets(real, held_out, held_out, generated_is_held_out=True), False),
-        (ImageSets(real, held_out, held_out), True),
-        (ImageSets(real, held_out), False),
+        (FeatureSets(real, held_out, held_out, generated_is_held_out=True), False),
+        (FeatureSets(real, held_out, held_out), True),
+        (FeatureSets(real, held_out), False),
     ):
-        names = {row["name"] for row in score(sets, StubExtractor(), seed=0, intervals=False)}
-        assert ({"copying", "KID held-out", "KID memorization gap"} <= names) == there
-        assert ({"copying", "KID held-out", "KID memorization gap"} & names == set()) != there
+        names = {row.name for row in score(sets, StubExtractor(), seed=0, intervals=False)}
+        assert ({"memorization", "KID held-out", "KID memorization gap"} <= names) == there
+        assert ({"memorization", "KID held-out", "KID memorization gap"} & names == set()) != there

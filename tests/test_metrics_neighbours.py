@@ -10,7 +10,7 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets, products
+from bench.metrics import METRICS, FeatureSets, products
 from bench.metrics.coverage import expected_coverage
 from bench.metrics.neighbours import nearest
 from tests.feature_sets import features, random_features, result, value
@@ -19,7 +19,7 @@ NAMES = ("precision", "recall", "density", "coverage")
 
 
 def four(real, generated):
-    sets = ImageSets(real, generated)
+    sets = FeatureSets(real, generated)
     return {name: METRICS[name].function(sets, seed=0).value for name in NAMES}
 
 
@@ -122,7 +122,7 @@ def test_too_few_images_have_no_fifth_neighbour():
         value("precision", random_features(9), random_features(5))
 
 
-# Nearest and copying
+# Nearest and memorization
 
 
 def test_nearest_is_that_of_a_loop():
@@ -156,18 +156,20 @@ def test_nearest_refuses_what_has_no_neighbour(points, references, message):
 def test_copies_score_one_and_new_images_one_half():
     real, held_out = random_features(300, 6, seed=1), random_features(200, 6, seed=2)
     copies = Features(real.features[:100] + 1e-4, real.logits[:100])
-    assert value("copying", real, copies, held_out=held_out) == 1
-    assert value("copying", real, random_features(400, 6, seed=3), held_out=held_out) == pytest.approx(0.5, abs=0.06)
-    assert value("copying", real, random_features(100, 6, seed=3, shift=9.0), held_out=held_out) == 0
-    assert value("copying", real, held_out, held_out=held_out) == pytest.approx(0.5, abs=1e-12)
+    assert value("memorization", real, copies, held_out=held_out) == 1
+    assert value("memorization", real, random_features(400, 6, seed=3), held_out=held_out) == pytest.approx(
+        0.5, abs=0.06
+    )
+    assert value("memorization", real, random_features(100, 6, seed=3, shift=9.0), held_out=held_out) == 0
+    assert value("memorization", real, held_out, held_out=held_out) == pytest.approx(0.5, abs=1e-12)
 
 
 def test_copying_is_the_mann_whitney_statistic():
     real, made, held_out = (random_features(n, 3, seed=s) for n, s in ((50, 1), (60, 2), (40, 3)))
     near, far = (nearest(f.features, real.features)[1].numpy() for f in (made, held_out))
     expected = scipy.stats.mannwhitneyu(far, near).statistic / (40 * 60)
-    assert value("copying", real, made, held_out=held_out) == pytest.approx(expected, rel=1e-12)
+    assert value("memorization", real, made, held_out=held_out) == pytest.approx(expected, rel=1e-12)
 
 
 def test_there_is_no_copying_without_held_out_images():
-    assert result("copying", random_features(20), random_features(20, seed=1)) is None
+    assert result("memorization", random_features(20), random_features(20, seed=1)) is None

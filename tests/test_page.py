@@ -84,7 +84,7 @@ def hostile() -> dict[str, Any]:
     data["environment"]["device"] = data["throughput"]["device"] = template
     data["metrics"][0]["note"] = script
     data["metrics"][0]["label"] = attribute
-    data["references"]["floor"]["title"] = style
+    data["references"]["real"]["title"] = style
     data["curves"][0]["title"] = script
     return data
 

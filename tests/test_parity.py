@@ -96,7 +96,7 @@ def scores_of_torch_fidelity(extractor, generated, real, subset):
 def test_scores_equal_those_of_calculate_metrics(extractors, choice, frechet):
     extractor = extractors[choice]
     real, generated = pictures(N, side=16, seed=1), pictures(N + 20, side=12, seed=2)  # of unequal size and number
-    sets = metrics.ImageSets(*(extract(extractor, images.split(64)) for images in (real, generated)), None)
+    sets = metrics.FeatureSets(*(extract(extractor, images.split(64)) for images in (real, generated)), None)
     ours = {row.name: row for row in metrics.score(sets, extractor, seed=SEED, intervals=False)}
     subset = int(ours["KID"].spread_of.split()[-1])
     with torch.random.fork_rng():  # its loader draws a seed

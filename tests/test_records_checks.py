@@ -37,8 +37,8 @@ def _without(data, path):
         ("metrics.1.per_seed", r"field metrics\[1\].per_seed is missing"),
         ("metrics.1.interval", r"field metrics\[1\].interval is missing"),
         ("metrics.1.interval_of", r"field metrics\[1\].interval_of is missing"),
-        ("references.floor.title", "field references.floor.title is missing"),
-        ("references.ceiling.metrics.2.value", r"field references.ceiling.metrics\[2\].value is missing"),
+        ("references.real.title", "field references.real.title is missing"),
+        ("references.noise.metrics.2.value", r"field references.noise.metrics\[2\].value is missing"),
         ("curves.0.x_label", r"field curves\[0\].x_label is missing"),
         ("curves.0.mark", r"field curves\[0\].mark is missing"),
         ("curves.0.log_x", r"field curves\[0\].log_x is null"),
@@ -69,7 +69,7 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"evaluation_seeds": [0, "1"]}, "not a list of one or more different integers"),
         (
             {"references": {"middle": {"title": "", "metrics": []}}},
-            "references.middle is none of floor, expected, blurred, noised, ceiling",
+            "references.middle is none of real, expected, blurred, noised, noise",
         ),
         ({"status": "running"}, "status 'running'"),
         ({"parameters": "many"}, "field parameters"),
@@ -97,7 +97,7 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"log": 3}, "field log is 3, which has the wrong type"),
         (
             {"references": {"a\x1b[31m\nb": {}}},
-            r"field references.a\?\[31m b is none of floor, expected, blurred, noised, ceiling",
+            r"field references.a\?\[31m b is none of real, expected, blurred, noised, noise",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_wrong_field_is_named(tmp_path, change, named):
         ("throughput.samples_per_second", -1, "field throughput.samples_per_second is -1, which is below 0"),
         ("metrics.1.name", "FD", r"metrics\[1\].name is 'FD', which stands twice"),
         ("metrics.1.label", "FD(efficientnet-lite0)", r"metrics\[1\].label is .*, which stands twice"),
-        ("references.floor.metrics.0.per_seed", [1.0, 1.0], r"references.floor.metrics\[0\].per_seed"),
+        ("references.real.metrics.0.per_seed", [1.0, 1.0], r"references.real.metrics\[0\].per_seed"),
         ("curves.0.y", [1.0], r"curves\[0\] does not have as many numbers x as y"),
         ("curves.0.x", [], r"curves\[0\] does not have as many numbers x as y"),
         ("curves.0.mark", 0, r"curves\[0\] has an x or a mark of 0 or less on a logarithmic axis"),

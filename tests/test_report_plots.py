@@ -185,7 +185,7 @@ def test_a_bars_whisker_is_the_interval_over_seeds_or_over_images():
 
 def test_a_far_ceiling_makes_an_axis_logarithmic_only_where_lower_is_better():
     section = section_of(fabricate.record())
-    assert [panel_of(section, name).log for name in ("KID", "FD", "precision", "MSE", "copying")] == [
+    assert [panel_of(section, name).log for name in ("KID", "FD", "precision", "MSE", "memorization")] == [
         *(True, True, False, False, False)
     ]
     near = fabricate.record(kid=0.3)

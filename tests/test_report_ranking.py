@@ -51,7 +51,7 @@ def test_what_is_best_beyond_chance_is_bold():
     assert found["Samples: IS(efficientnet-lite0) ↑"] == ["dcgan"]  # higher is better
     assert found["Interpolation between real images: midpoint KID ↓"] == ["ebm"]
     assert not any(title.startswith(("Reconstruction", "Diagnostics", "Cost")) for title in found)  # equal, or alone
-    assert not any(title.endswith(": copying") for title in found)  # a description
+    assert not any(title.endswith(": memorization") for title in found)  # a description
     text, latex = files.as_markdown([section]), files.as_latex([section])
     assert text.count("**") == 2 * latex.count(r"\textbf{") == 2 * len(found)
     assert "**0.010010 ± 0.000025**" in text
@@ -184,7 +184,7 @@ def test_references_stand_below_the_models_where_they_have_a_score(tmp_path):
     assert not lines[first - 1].strip("| ")  # an empty row parts them
     assert lines[first - 2].startswith("| vae")
     rows = _table_csv(tmp_path, section)
-    assert [row["kind"] for row in rows] == ["model", "model", "floor", "ceiling"]
+    assert [row["kind"] for row in rows] == ["model", "model", "real", "noise"]
     assert float(rows[3][f"{KID} mean"]) == 0.4
     assert rows[2][f"{KID} n_generated"] == "299"
     assert rows[2]["reconstruction MSE mean"] == ""
@@ -193,7 +193,7 @@ def test_references_stand_below_the_models_where_they_have_a_score(tmp_path):
 def test_a_reference_row_is_called_what_its_scores_were_made_of():
     record = fabricate.record()
     mean = {"name": "MSE", "label": "reconstruction MSE", "group": "reconstruction", "made_of": "the mean image"}
-    ceiling = record["references"]["ceiling"]["metrics"]
+    ceiling = record["references"]["noise"]["metrics"]
     ceiling.append(next(one for one in record["metrics"] if one["name"] == "MSE") | mean | {"per_seed": [0.3]})
     section = section_of(record)
     assert block_of(section, "Reconstruction").columns[0].references[-1].text == "the mean image"
@@ -209,7 +209,7 @@ def test_a_reference_of_as_many_images_is_not_labelled_with_them():
 
 def test_records_that_disagree_on_a_reference_are_reported():
     other = fabricate.record(seed=1)
-    other["references"]["floor"]["metrics"][0] |= {"value": 1.01, "per_seed": [1.01]}
+    other["references"]["real"]["metrics"][0] |= {"value": 1.01, "per_seed": [1.01]}
     assert any("disagree on real, held out" in line for line in caption(section_of(fabricate.record(), other)))
     assert not any("disagree" in line for line in caption(section_of(fabricate.record(), fabricate.record(seed=1))))
 
@@ -230,7 +230,7 @@ def test_each_group_has_its_table():
     }
     assert list(headers) == [
         "Samples",
-        "Samples: fidelity, variety and copying (features of efficientnet-lite0)",
+        "Samples: fidelity, variety and memorization (features of efficientnet-lite0)",
         "Reconstruction",
         "Interpolation between samples",
         "Interpolation between real images",
@@ -240,8 +240,8 @@ def test_each_group_has_its_table():
     ]
     assert headers["Samples"][0] == f"{KID} ↓"
     assert headers["Samples"][-1] == "status"
-    fidelity = headers["Samples: fidelity, variety and copying (features of efficientnet-lite0)"]
-    assert fidelity == ["precision ↑", "recall ↑", "density ↑", "coverage ↑", "copying"]
+    fidelity = headers["Samples: fidelity, variety and memorization (features of efficientnet-lite0)"]
+    assert fidelity == ["precision ↑", "recall ↑", "density ↑", "coverage ↑", "memorization"]
     assert headers["Reconstruction"] == ["reconstruction MSE ↓", "PSNR ↑", "SSIM ↑", "budget"]
     shapes = ["length ratio", "largest step", "second difference", "feature length ratio", "midpoint realism"]
     assert headers["Interpolation between samples"] == [*shapes, "perceptual path length ↓"]
@@ -266,7 +266,7 @@ def test_an_extractor_is_left_out_of_a_header_only_where_the_title_has_it():
     assert block.columns[1].header == "precision ↑"
     data["metrics"][4]["label"] = "precision(inception/64)"
     block = block_of(section_of(data), "Samples: fidelity")
-    assert block.title == "Samples: fidelity, variety and copying"
+    assert block.title == "Samples: fidelity, variety and memorization"
     assert [column.header for column in block.columns[1:3]] == [
         "precision(inception/64) ↑",
         "recall(efficientnet-lite0, 112 px) ↑",

@@ -19,9 +19,9 @@ BLURRED = "real, blurred (sd 0.5 px)"
 
 
 def spoilt(records: list[dict[str, Any]], title: str = BLURRED, kind: str = "blurred", **values: float) -> Section:
-    """The section of records with one more reference, whose scores are the floor's but for `values`."""
+    """The section of records with one more reference, whose scores are the real reference's but for `values`."""
     for record in records:
-        floor = record["references"]["floor"]["metrics"]
+        floor = record["references"]["real"]["metrics"]
         own = [one | {"value": values.get(one["name"], one["value"]), "interval": None} for one in floor]
         record["references"][kind] = {"title": title, "metrics": [one | {"per_seed": [one["value"]]} for one in own]}
     return section_of(*records)
@@ -70,7 +70,7 @@ def test_two_kinds_of_spoilt_images_are_both_named():
 def test_noise_bars_a_column_too():
     records = decided()
     for record in records:
-        for one in record["references"]["ceiling"]["metrics"]:
+        for one in record["references"]["noise"]["metrics"]:
             one |= {"n_generated": 299} | ({"value": 1.0, "per_seed": [1.0]} if one["name"] == "recall" else {})
     assert (
         rank(section_of(*records)).barred["recall"] == "images that are uniform noise score better than real, held out"
@@ -103,7 +103,7 @@ def with_equal_counts() -> list[dict[str, Any]]:
     records = decided()
     for record in records:
         record["metrics"] = at_equal_counts(record["metrics"])
-        for reference, only in (("floor", True), ("ceiling", False)):
+        for reference, only in (("real", True), ("noise", False)):
             own = record["references"][reference]
             own["metrics"] = at_equal_counts(own["metrics"], only=only)
     return records
@@ -140,7 +140,7 @@ def test_a_table_of_equal_counts_must_have_them():
 def test_a_note_that_a_model_s_score_has_is_not_said_again_of_a_reference():
     records = decided()
     for record in records:
-        floor = record["references"]["floor"]["metrics"]
+        floor = record["references"]["real"]["metrics"]
         for one in (*record["metrics"], *floor):
             if one["name"] == "density":
                 one["note"] = "balls reach far"

@@ -240,12 +240,12 @@ def test_what_cannot_be_tested_says_why_and_counts_as_no_comparison():
     found = winners(
         {
             "FD": ("lower", {"a": three, "b": two}),
-            "copying": ("none", {"a": three, "b": [5.0, 6.0, 7.0]}),
+            "memorization": ("none", {"a": three, "b": [5.0, 6.0, 7.0]}),
             "IS": ("higher", {"a": three}),
         }
     )
-    assert found.best == {"FD": None, "copying": None, "IS": None}
-    assert found.untested == {"FD": "fewer than three seeds", "copying": "not ranked", "IS": "fewer than two rows"}
+    assert found.best == {"FD": None, "memorization": None, "IS": None}
+    assert found.untested == {"FD": "fewer than three seeds", "memorization": "not ranked", "IS": "fewer than two rows"}
     assert found.comparisons == 0
     assert winners({}).best == {}
 

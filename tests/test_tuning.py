@@ -124,11 +124,11 @@ def test_divergence_is_an_outcome_with_its_reason(tmp_path, at, updates):
 def test_the_yardstick_is_the_metric_of_the_tables():
     real, config = bytes_of(96, 3), EvaluationConfig(samples=64, lead="FD")
     own = Yardstick(real, Pixels(), config, what="validation", key="k")
-    same = own.floor(real[:64]).value
+    same = own.of_real(real[:64]).value
     assert own.score(Scaled(), 0).value > same
     assert own.score(Scaled(), 0) == own.score(Scaled(), 0) != own.score(Scaled(), 1)
     assert own.score(Scaled(), 0).label == "FD(pixels, 8 px)"
-    for lead in ("recall", "copying", "nothing"):
+    for lead in ("recall", "memorization", "nothing"):
         with pytest.raises(UserError, match=r"no score that is better when lower"):
             Yardstick(real, Pixels(), EvaluationConfig(lead=lead), what="validation", key="k")
 

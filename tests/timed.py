@@ -103,5 +103,5 @@ class Yardstick:
         Clock.now += 1000.0
         return Score("KID", "KID(toy)", "samples", 8.0 / updates, "lower")
 
-    def floor(self, images) -> Score:
+    def of_real(self, images) -> Score:
         return Score("KID", "KID(toy)", "samples", 0.001, "lower")

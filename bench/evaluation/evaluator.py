@@ -32,7 +32,7 @@ from bench.evaluation.references import Reference, references
 from bench.evaluation.throughput import sampler_throughput
 from bench.features import FeatureExtractor, Features
 from bench.features.cache import cached
-from bench.metrics import ImageSets
+from bench.metrics import FeatureSets
 from bench.metrics.frechet import FEWEST
 from bench.metrics.neighbours import nearest
 
@@ -94,7 +94,7 @@ class Evaluator:
 
     @cached_property
     def references(self) -> dict[str, Reference]:
-        """Floor and ceiling of every score."""
+        """Every score of images that no model made."""
         title = self._title("references")
         return references(self.data, self.real, self.config, cache=self.cache, progress=title)
 
@@ -135,7 +135,7 @@ class Evaluator:
         """Scores of images made elsewhere, uint8 (n, C, H, W): scores, references (of samples alone) and pictures."""
         real, title = self.real, self._title("the images")
         made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
-        sets = ImageSets(real.train, made.features, real.held_out)
+        sets = FeatureSets(real.train, made.features, real.held_out)
         per_seed = [
             [
                 *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
@@ -153,12 +153,12 @@ class Evaluator:
 
     def _evaluate(
         self, model: GenerativeModel, seed: int, *, first: bool
-    ) -> tuple[list[Score], ImageSets, list[Curve], dict[str, Picture]]:
+    ) -> tuple[list[Score], FeatureSets, list[Curve], dict[str, Picture]]:
         """Scores, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
         config, real = self.config, self.real
         keep = config.samples if first else 1
         made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
-        sets = ImageSets(real.train, made.features, real.held_out)
+        sets = FeatureSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, config, seed, intervals=first)
         scores += self._at_equal_counts(made.features, seed, intervals=first)
         back, errors = self._reconstruct(model, seed, intervals=first)
@@ -204,7 +204,7 @@ class Evaluator:
         own, these = counts.of_models(self.data, self.config), counts.of_references(self.data, self.config)
         if own == these or len(features) < these.generated:
             return []
-        sets = ImageSets(self.real.train.first(these.real), features.first(these.generated))
+        sets = FeatureSets(self.real.train.first(these.real), features.first(these.generated))
         try:
             found = samples.score(sets, self.real, self.config, seed, intervals=intervals, again=True)
         except UserError:  # too few images: the references say so

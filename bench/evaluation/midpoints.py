@@ -14,7 +14,7 @@ from bench.contract.scores import Better, Score
 from bench.contract.seeds import BLOCK
 from bench.evaluation.entries import Real, decoded, means
 from bench.features import Features
-from bench.metrics import ImageSets, bootstrap
+from bench.metrics import FeatureSets, bootstrap
 from bench.metrics.images import reconstruction_mse
 from bench.metrics.kid import kernel_distance
 from bench.metrics.neighbours import nearest
@@ -81,8 +81,8 @@ class Midpoints:
         return self.real.features(images.split(BLOCK)).features
 
     @cached_property
-    def _sets(self) -> ImageSets:
-        return ImageSets(self.real.train, self.real.held_out)
+    def _sets(self) -> FeatureSets:
+        return FeatureSets(self.real.train, self.real.held_out)
 
     @cached_property
     def _held_out(self) -> float:

@@ -1,4 +1,4 @@
-"""What the same scores say of images that no model made: real ones (floor), corrupted real ones, noise (ceiling)."""
+"""What the same scores say of images that no model made: real ones, corrupted real ones, noise."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from bench.evaluation.reconstruction import How, compare
 from bench.evaluation.samples import score, wanted
 from bench.features import Features
 from bench.features.cache import cached
-from bench.metrics import ImageSets
+from bench.metrics import FeatureSets
 
-FLOOR, RESPLIT, CEILING = "real, held out", "real, re-split", "uniform noise"
+REAL, RESPLIT, UNIFORM = "real, held out", "real, re-split", "uniform noise"
 EXPECTED = "equal distributions, expected"
 
 
@@ -51,20 +51,20 @@ def references(
     unseen = len(data.held_out) + len(data.spare)
     images = torch.cat([data.held_out, data.spare, data.train[these.real :]])[: these.generated]
     made = {
-        "floor": (FLOOR if these.generated <= unseen else RESPLIT, images),
+        "real": (REAL if these.generated <= unseen else RESPLIT, images),
         "blurred": (f"real, blurred (sd {blur_deviation(data.image_shape):g} px)", blurred(images)),
         "noised": (f"real, with noise (sd {NOISE} grey levels)", noised(images)),
-        "ceiling": (CEILING, noise(config.samples, data.image_shape)),
+        "noise": (UNIFORM, noise(config.samples, data.image_shape)),
     }
     others: dict[str, list[Score]] = {kind: [] for kind in made}
     if not samples_only:
-        others["floor"] = _blends(from_uint8(data.held_out), real, config)
-        others["ceiling"] = [*_mean_image(data, config), *_noise_paths(data, real, config)]
+        others["real"] = _blends(from_uint8(data.held_out), real, config)
+        others["noise"] = [*_mean_image(data, config), *_noise_paths(data, real, config)]
     result = {}
     for kind, (title, pixels) in made.items():
         features = cached(real.extractor, pixels, what=kind, folder=cache, progress=progress)
         try:
-            scores = _scores(kind == "ceiling", features, real, config, own, these)
+            scores = _scores(kind == "noise", features, real, config, own, these)
         except UserError as error:
             print(f"{data.name}: no scores of {title!r} images: {error}", file=sys.stderr)
             scores = []
@@ -72,12 +72,12 @@ def references(
             more = f"{len(pixels):,} real images against {these.real:,} others, as only {unseen:,} are not for training"
             scores = [counts.following(one, more) for one in scores[:1]] + scores[1:]
         result[kind] = Reference(title, merged([[*scores, *others[kind]]]))
-    result["expected"] = Reference(EXPECTED, merged([_expected(result["ceiling"].scores, real, config)]))
-    return {kind: result[kind] for kind in ("floor", "expected", "blurred", "noised", "ceiling")}
+    result["expected"] = Reference(EXPECTED, merged([_expected(result["noise"].scores, real, config)]))
+    return {kind: result[kind] for kind in ("real", "expected", "blurred", "noised", "noise")}
 
 
 def _scores(
-    ceiling: bool,
+    is_noise: bool,
     features: Features,
     real: Real,
     config: EvaluationConfig,
@@ -88,12 +88,12 @@ def _scores(
 
     def scored(n: counts.Counts, *, again: bool) -> list[Score]:
         train, made = real.train.first(n.real), features.first(n.generated)
-        sets = ImageSets(train, made, None if again else real.held_out, generated_is_held_out=not ceiling)
+        sets = FeatureSets(train, made, None if again else real.held_out, generated_is_held_out=not is_noise)
         return [counts.following(one) for one in score(sets, real, config, 0, intervals=True, again=again)]
 
     if own == these:
         return scored(own, again=False)
-    if ceiling:
+    if is_noise:
         return [*scored(own, again=False), *map(counts.at_equal_counts, scored(these, again=True))]
     metrics = wanted(config, real)
     unmoved = metrics.keys() - counts.counted(metrics)

@@ -18,7 +18,7 @@ from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.counts import counted
 from bench.evaluation.entries import Real, check_images
 from bench.features import Features, extract
-from bench.metrics import ImageSets, Metric
+from bench.metrics import FeatureSets, Metric
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def check_metrics(config: EvaluationConfig, *, natural: bool = True) -> None:
 
 
 def score(
-    sets: ImageSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool, again: bool = False
+    sets: FeatureSets, real: Real, config: EvaluationConfig, seed: int, *, intervals: bool, again: bool = False
 ) -> list[Score]:
     """Every metric that is wanted for the generated images, in the order of the tables.
 
@@ -93,7 +93,7 @@ def _described(one: Score) -> Score:
     return replace(one, better="none", note="; ".join(filter(None, [one.note, note])))
 
 
-def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: EvaluationConfig, seed: int) -> list[Curve]:
+def sweep(model: GenerativeModel, sets: FeatureSets, real: Real, config: EvaluationConfig, seed: int) -> list[Curve]:
     """The swept metrics of `config.sweep_samples` samples by the number of network evaluations that each may cost.
 
     The factors `config.sweep` are of the model's own number; [] for a model whose cost is fixed. A length at which
@@ -134,7 +134,7 @@ def sweep(model: GenerativeModel, sets: ImageSets, real: Real, config: Evaluatio
     ]
 
 
-def _value(metric: Metric, sets: ImageSets, seed: int) -> float:
+def _value(metric: Metric, sets: FeatureSets, seed: int) -> float:
     result = metric.function(sets, seed=seed)
     assert result is not None, f"{metric.name} is swept, so that no set may leave it out"
     return result.value

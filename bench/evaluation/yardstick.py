@@ -15,7 +15,7 @@ from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real
 from bench.features import FeatureExtractor
 from bench.features.cache import cached
-from bench.metrics import METRICS, ImageSets, chosen
+from bench.metrics import METRICS, FeatureSets, chosen
 
 DEFAULT = "KID"  # where no lead is declared: unbiased, so that few images do not shift it
 
@@ -55,14 +55,14 @@ class Yardstick:
         Raises NotFiniteError for samples that are not finite, UserError for those that break the contract.
         """
         made = samples.generate(model, self._real, self.n, seed, keep=1)
-        return self._scored(ImageSets(self._real.train, made.features), seed)
+        return self._scored(FeatureSets(self._real.train, made.features), seed)
 
-    def floor(self, images: Tensor) -> Score:
+    def of_real(self, images: Tensor) -> Score:
         """The score of the first of these real images, uint8 (n, C, H, W), at most as many as of a model."""
-        made = cached(self._real.extractor, images[: self.n], what="floor")
-        return self._scored(ImageSets(self._real.train, made), 0)
+        made = cached(self._real.extractor, images[: self.n], what="real")
+        return self._scored(FeatureSets(self._real.train, made), 0)
 
-    def _scored(self, sets: ImageSets, seed: int) -> Score:
+    def _scored(self, sets: FeatureSets, seed: int) -> Score:
         found = samples.score(sets, self._real, self._config, seed, intervals=False)
         if not found:
             raise UserError(f"evaluation.lead={self.metric!r} has no value for these images: choose KID or FD")

@@ -14,19 +14,19 @@ from bench.errors import UserError
 from bench.features import FeatureExtractor, require_finite
 from bench.metrics import (
     bootstrap,
-    copying,
     coverage,
     frechet,
     frechet_infinity,
     inception_score,
     kid,
     kid_held_out,
+    memorization,
     mmd,
 )
-from bench.metrics.base import ImageSets, Measurement, Metric, TooFewImagesError
+from bench.metrics.base import FeatureSets, Measurement, Metric, TooFewImagesError
 from bench.metrics.merging import merge
 
-__all__ = ["METRICS", "ImageSets", "Measurement", "Metric", "chosen", "merge", "score"]
+__all__ = ["METRICS", "FeatureSets", "Measurement", "Metric", "chosen", "merge", "score"]
 
 FEWEST = 6  # images in a set: five nearest neighbours and the image itself
 
@@ -40,7 +40,7 @@ METRICS: dict[str, Metric] = {
     "recall": coverage.RECALL,
     "density": coverage.DENSITY,
     "coverage": coverage.COVERAGE,
-    "copying": copying.METRIC,
+    "memorization": memorization.METRIC,
     "KID held-out": kid_held_out.METRIC,
     "KID memorization gap": kid_held_out.GAP,
 }
@@ -75,7 +75,7 @@ def _own(target: str) -> Metric:
 
 
 def score(
-    sets: ImageSets,
+    sets: FeatureSets,
     extractor: FeatureExtractor,
     *,
     seed: int,
@@ -145,7 +145,7 @@ def _label(name: str, extractor: FeatureExtractor) -> str:
     return f"{titles.get(name, name)}({extractor.label})"
 
 
-def _leader(sets: ImageSets, extractor: FeatureExtractor, metrics: Mapping[str, Metric]) -> str:
+def _leader(sets: FeatureSets, extractor: FeatureExtractor, metrics: Mapping[str, Metric]) -> str:
     """KID where images are too few for a Frechet distance: its bias there can exceed what models differ by."""
     number = "few" if min(len(sets.real), len(sets.generated)) < 2 * extractor.width else "many"
     return next((name for name, metric in metrics.items() if metric.leads == number), next(iter(metrics)))
@@ -158,7 +158,7 @@ def _note(name: str, result: Measurement, leader: str) -> str:
     return "; ".join(notes)
 
 
-def _check(sets: ImageSets, extractor: FeatureExtractor) -> None:
+def _check(sets: FeatureSets, extractor: FeatureExtractor) -> None:
     named = {"real": sets.real, "generated": sets.generated, "held-out": sets.held_out}
     for what, features in named.items():
         if features is None:

@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ImageSets:
+class FeatureSets:
     """The features that one score is made of; nothing in it changes but its memory of work already done."""
 
     real: Features  # training images
     generated: Features
-    held_out: Features | None = None  # real images that the model has not seen: for "copying" and KID against them
+    held_out: Features | None = None  # real images that the model has not seen: for "memorization" and KID against them
     generated_is_held_out: bool = False  # the "generated" images are held-out ones: what compares the two is left out
     _of_real: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _own: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -33,7 +33,7 @@ class ImageSets:
         """The held-out images, where generated ones can be compared with them."""
         return None if self.generated_is_held_out else self.held_out
 
-    def with_generated(self, generated: Features) -> ImageSets:
+    def with_generated(self, generated: Features) -> FeatureSets:
         """Other generated images against the same real ones: what was computed of the real ones alone is kept."""
         return dataclasses.replace(self, generated=generated)
 
@@ -64,7 +64,7 @@ class Measurement:
 class MetricFunction(Protocol):
     """(sets, seed) -> score, or None where the sets do not allow one. Draws, if any, are a function of `seed` alone."""
 
-    def __call__(self, sets: ImageSets, *, seed: int) -> Measurement | None: ...
+    def __call__(self, sets: FeatureSets, *, seed: int) -> Measurement | None: ...
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from bench.metrics.base import ImageSets, Measurement, Metric
+from bench.metrics.base import FeatureSets, Measurement, Metric
 from bench.metrics.neighbours import K, neighbours, recall_without_each
 
 BALLS = f"balls reach to the {K}th neighbour"
 
 
-def precision(sets: ImageSets, *, seed: int = 0) -> Measurement:
+def precision(sets: FeatureSets, *, seed: int = 0) -> Measurement:
     """The share of generated images that lie in the ball of any real one; range [0, 1], of fidelity.
 
     An image's ball reaches to its 5th nearest neighbour in its own set, the boundary included. Nothing is drawn.
@@ -22,7 +22,7 @@ def precision(sets: ImageSets, *, seed: int = 0) -> Measurement:
     return _of_generated((neighbours(sets).real_balls > 0).double(), share=True)
 
 
-def recall(sets: ImageSets, *, seed: int = 0) -> Measurement:
+def recall(sets: FeatureSets, *, seed: int = 0) -> Measurement:
     """The share of real images that lie in the ball of any generated one; range [0, 1], of variety.
 
     As `precision`, with the sets exchanged. The variance that the interval rests on is the mean of two: the
@@ -34,7 +34,7 @@ def recall(sets: ImageSets, *, seed: int = 0) -> Measurement:
     return _of_real(inside, lambda: _recall_influence(sets, found.generated_balls_only))
 
 
-def _recall_influence(sets: ImageSets, alone: Tensor) -> Tensor:
+def _recall_influence(sets: FeatureSets, alone: Tensor) -> Tensor:
     n, m = len(sets.generated), len(sets.real)
     without = recall_without_each(sets).double() / m
     jackknife = (n - 1) * (without.mean() - without)
@@ -44,7 +44,7 @@ def _recall_influence(sets: ImageSets, alone: Tensor) -> Tensor:
     return jackknife * (both / deviation).sqrt() if deviation > 0 else fixed
 
 
-def density(sets: ImageSets, *, seed: int = 0) -> Measurement:
+def density(sets: FeatureSets, *, seed: int = 0) -> Measurement:
     """The mean number of real balls that hold a generated image, over k = 5; range [0, inf).
 
     For equal distributions it is 1 in expectation: a generated image is as likely as any other of n to be among the k
@@ -55,7 +55,7 @@ def density(sets: ImageSets, *, seed: int = 0) -> Measurement:
     return _of_generated(neighbours(sets).open_real_balls.double() / K, share=False)
 
 
-def coverage(sets: ImageSets, *, seed: int = 0) -> Measurement:
+def coverage(sets: FeatureSets, *, seed: int = 0) -> Measurement:
     """The share of real images with a generated one in their ball; range [0, 1].
 
     For equal distributions it is what `expected_coverage` says of the counts: the score's note has it. Boundaries are

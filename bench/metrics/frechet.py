@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-from bench.metrics.base import ImageSets, Measurement, Metric, TooFewImagesError
+from bench.metrics.base import FeatureSets, Measurement, Metric, TooFewImagesError
 
 FEWEST = 64  # images for a distance at deficient rank; with more images than features there is no such bound
 _ROWS = 4096
@@ -60,7 +60,7 @@ def frechet_of_moments(one: Moments, two: Moments) -> float:
     return fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID]
 
 
-def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Measurement:
+def frechet_distance(sets: FeatureSets, *, seed: int = 0) -> Measurement:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features' means and covariances, in float64.
 
     Range [0, inf), 0 for equal sets up to rounding (which may fall just below 0); symmetric; nothing is drawn.
@@ -85,7 +85,7 @@ def frechet_distance(sets: ImageSets, *, seed: int = 0) -> Measurement:
     )
 
 
-def projected(sets: ImageSets) -> Tensor:
+def projected(sets: FeatureSets) -> Tensor:
     """M = X B', (n_generated, rank) float64, of the generated features X less their mean and `real_factor` B.
 
     tr (C1 C2)^(1/2) is the sum of the singular values of M over sqrt(n - 1).
@@ -98,12 +98,12 @@ def projected(sets: ImageSets) -> Tensor:
     return sets.once("projected", make)
 
 
-def real_factor(sets: ImageSets) -> Tensor:
+def real_factor(sets: FeatureSets) -> Tensor:
     """B (rank, width) float64 with B'B the covariance of the real features."""
     return sets.once("factor", lambda: _real_factor(sets), real_alone=True)
 
 
-def frechet_influence(sets: ImageSets) -> Tensor:
+def frechet_influence(sets: FeatureSets) -> Tensor:
     """What each generated image adds to the distance, to first order: (n_generated,) float64 with mean 0.
 
     The derivative of the distance by the weight of an image x: |x|^2 - 2 x.m2 - x'T x with x taken from the mean and T
@@ -112,7 +112,7 @@ def frechet_influence(sets: ImageSets) -> Tensor:
     return sets.once("frechet influence", lambda: _influence(sets))
 
 
-def _influence(sets: ImageSets) -> Tensor:
+def _influence(sets: FeatureSets) -> Tensor:
     x, y = sets.generated.features.double(), sets.real.features
     gap = x.mean(0) - y.mean(0, dtype=torch.float64)
     x = x - x.mean(0)
@@ -129,7 +129,7 @@ def _influence(sets: ImageSets) -> Tensor:
     return influence - influence.mean()
 
 
-def _real_factor(sets: ImageSets) -> Tensor:
+def _real_factor(sets: FeatureSets) -> Tensor:
     y = sets.real.features.double()
     if len(y) <= y.shape[1]:
         return (y - y.mean(0)) / (len(y) - 1) ** 0.5

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
+from bench.metrics.base import FeatureSets, Measurement, Metric, numpy_seed
 from bench.metrics.frechet import frechet_influence, projected, real_factor
 
 SIZES = 6  # of subsets, from half of the generated set to all of it
 
 
-def frechet_infinity(sets: ImageSets, *, seed: int) -> Measurement | None:
+def frechet_infinity(sets: FeatureSets, *, seed: int) -> Measurement | None:
     """The value at 1/N = 0 of a line through Frechet distances of random subsets of N generated images, in float64.
 
     The real set is the same in all: its own, smaller, bias remains. `spread` is the intercept's standard error from
@@ -35,7 +35,7 @@ def frechet_infinity(sets: ImageSets, *, seed: int) -> Measurement | None:
     return Measurement(value, error, details, influence=lambda: frechet_influence(sets), noise=error)
 
 
-def _distances(sets: ImageSets) -> Callable[[Tensor], float]:
+def _distances(sets: FeatureSets) -> Callable[[Tensor], float]:
     """A function of the images left out, at most half of them: sums over those are taken from the sums over all."""
     x, factor, m = sets.generated.features.double(), real_factor(sets), projected(sets)
     gap = x.mean(0) - sets.real.features.mean(0, dtype=torch.float64)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
-from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
+from bench.metrics.base import FeatureSets, Measurement, Metric, numpy_seed
 
 SPLITS = 10
 FEWEST_PER_SPLIT = 10  # below this a split cannot even hold ten classes: the images are taken as one
 FEW_PER_SPLIT = 1000
 
 
-def inception_score(sets: ImageSets, *, seed: int) -> Measurement | None:
+def inception_score(sets: FeatureSets, *, seed: int) -> Measurement | None:
     """exp of the mean KL divergence between p(class | image) and p(class), of the generated images' logits, in float64.
 
     Range [1, classes]. `value` is the mean over 10 splits of the shuffled images, `spread` its deviation over them;

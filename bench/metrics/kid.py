@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from bench.metrics import products
-from bench.metrics.base import ImageSets, Measurement, Metric, numpy_seed
+from bench.metrics.base import FeatureSets, Measurement, Metric, numpy_seed
 
 SUBSETS = 100
 LARGEST_SUBSET = 1000
 
 
-def kernel_distance(sets: ImageSets, *, seed: int) -> Measurement:
+def kernel_distance(sets: FeatureSets, *, seed: int) -> Measurement:
     """Squared maximum mean discrepancy with the kernel (x.y / width + 1)^3, in float64.
 
     `value` is the mean of the unbiased estimate over 100 random subsets of each set, `spread` its deviation over them.
@@ -57,7 +57,7 @@ def _all_pairs_are_fewer(n: int, m: int, size: int) -> bool:
     return (n * n + m * m) / 2 + n * m < 3 * SUBSETS * size * size
 
 
-def _from_all_pairs(sets: ImageSets, x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, Tensor]:
+def _from_all_pairs(sets: FeatureSets, x: Tensor, y: Tensor, subsets: _Subsets) -> tuple[Tensor, Tensor]:
     """The estimates of all subsets, and the images' influence, from one pass over the pairs."""
     a, b = _members(subsets.of_generated, len(x)), _members(subsets.of_real, len(y))
     xx, rows = _within(x, products.of_generated(sets), a)

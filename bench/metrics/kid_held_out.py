@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from bench.metrics import products
-from bench.metrics.base import ImageSets, Measurement, Metric
+from bench.metrics.base import FeatureSets, Measurement, Metric
 from bench.metrics.kid import polynomial_kernel
 
 MOST = 10_000  # images of a set, the first ones, that others are compared with: more cost much and say little
 
 
-def held_out_distance(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
+def held_out_distance(sets: FeatureSets, *, seed: int = 0) -> Measurement | None:
     """KID from the held-out images: the unbiased estimate over all pairs of the kernel (x.y / width + 1)^3; no draws.
 
     Range as that of KID. A model that hands out its training images has a KID near 0, and a worse one here. None
@@ -30,7 +30,7 @@ def held_out_distance(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
     )
 
 
-def memorization_gap(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
+def memorization_gap(sets: FeatureSets, *, seed: int = 0) -> Measurement | None:
     """KID from the held-out images less KID from the training images, both over all pairs: 0 in expectation for a
     model that knows no more of the training images than of their distribution, above 0 for one that repeats them.
 
@@ -52,7 +52,7 @@ def memorization_gap(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
     )
 
 
-def _held_out(sets: ImageSets, held_out: Tensor) -> tuple[float, Tensor]:
+def _held_out(sets: FeatureSets, held_out: Tensor) -> tuple[float, Tensor]:
     """The mean kernel among the held-out images, and that of each generated image with them."""
     y = held_out[:MOST].double()
     within = sets.once("kernel within held-out", lambda: float(_means_within(y).mean()), real_alone=True)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from bench.metrics import products
-from bench.metrics.base import ImageSets, Measurement, Metric
+from bench.metrics.base import FeatureSets, Measurement, Metric
 from bench.metrics.neighbours import squared_distances
 
 MEASURED = 1000  # real images at most, the first ones, whose distances give the bandwidth
 
 
-def gaussian_discrepancy(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
+def gaussian_discrepancy(sets: FeatureSets, *, seed: int = 0) -> Measurement | None:
     """Squared maximum mean discrepancy with the kernel exp(-|x - y|^2 / 2 b^2), in float64; nothing is drawn.
 
     The bandwidth b is the median distance between two real images' features, of the first 1,000: it is the same for
@@ -52,7 +52,7 @@ def _means_within(x: Tensor, dots: Tensor | None, width: float) -> Tensor:
     return sums / (len(x) - 1)
 
 
-def _means_across(sets: ImageSets, width: float) -> Tensor:
+def _means_across(sets: FeatureSets, width: float) -> Tensor:
     """The mean kernel of each generated image with the real ones: (n_generated,) float64."""
     x, y = sets.generated.features, sets.real.features
     blocks = squared_distances(x, y, products.between(sets))

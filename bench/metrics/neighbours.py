@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.metrics import products
-from bench.metrics.base import ImageSets
+from bench.metrics.base import FeatureSets
 
 K = 5  # neighbours that span an image's ball
 _BLOCK = 2**23  # distances at once: 64 MB
@@ -29,7 +29,7 @@ class Neighbours:
     to_real: Tensor  # (n_generated,) float64, distance to the nearest real image
 
 
-def neighbours(sets: ImageSets) -> Neighbours:
+def neighbours(sets: FeatureSets) -> Neighbours:
     """The counts of `sets`, computed at the first call."""
     return sets.once("neighbours", lambda: _neighbours(sets))
 
@@ -63,7 +63,7 @@ def _radii(x: Tensor, dots: Tensor | None) -> Tensor:
     return result
 
 
-def _neighbours(sets: ImageSets) -> Neighbours:
+def _neighbours(sets: FeatureSets) -> Neighbours:
     x, y = sets.generated.features, sets.real.features
     dots = products.between(sets)
     dtype = torch.float64 if dots is not None else torch.float32
@@ -92,7 +92,7 @@ def _neighbours(sets: ImageSets) -> Neighbours:
     )
 
 
-def recall_without_each(sets: ImageSets) -> Tensor:
+def recall_without_each(sets: FeatureSets) -> Tensor:
     """The number of real images in the generated images' balls, without each generated one in turn: (n_generated,).
 
     Without an image its own ball is gone, and the balls of those that had it among their 5 neighbours reach to the 6th.

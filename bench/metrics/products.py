@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.metrics.base import ImageSets
+from bench.metrics.base import FeatureSets
 
 STORED = 6_000**2  # products kept of one pair of sets: 288 MB
 ROWS = 1024  # of a block
@@ -18,19 +18,19 @@ def stored(x: Tensor, y: Tensor) -> bool:
     return len(x) * len(y) <= STORED
 
 
-def of_real(sets: ImageSets) -> Tensor | None:
+def of_real(sets: FeatureSets) -> Tensor | None:
     """(n_real, n_real), or None where they are too many to keep; so the next two."""
     real = sets.real.features
     return sets.once("products", lambda: _within(real), real_alone=True) if stored(real, real) else None
 
 
-def of_generated(sets: ImageSets) -> Tensor | None:
+def of_generated(sets: FeatureSets) -> Tensor | None:
     """(n_generated, n_generated)."""
     generated = sets.generated.features
     return sets.once("products", lambda: _within(generated)) if stored(generated, generated) else None
 
 
-def between(sets: ImageSets) -> Tensor | None:
+def between(sets: FeatureSets) -> Tensor | None:
     """(n_generated, n_real)."""
     x, y = sets.generated.features, sets.real.features
     return sets.once("products between", lambda: x.double() @ y.double().T) if stored(x, y) else None

@@ -51,7 +51,7 @@ class Race:
     environment: dict[str, Any]
     command: str
     metric: str  # the score's label
-    floor: float  # the score of real images that are not for training
+    real: float  # the score of real images that are not for training
     seconds_per_update: dict[str, float]  # by contestant, measured before the race
     lanes: list[Lane] = field(default_factory=list)
 

@@ -51,7 +51,7 @@ def text(race: Race, reach: Sequence[float], base: str) -> str:
         ["contestant", "seeds", "updates", "seconds", "score at the end ↓"],
         [_end(name, own) for name, own in lanes.items()],
         notes=(
-            f"Real images that are not for training score {number(race.floor, 3)}.",
+            f"Real images that are not for training score {number(race.real, 3)}.",
             "Seconds are of training alone. Contestants took turns of "
             f"{number(race.settings['slice'], 3)} s; lengths were planned for {number(race.settings['seconds'], 3)} s.",
         ),
@@ -167,8 +167,8 @@ def _draw(path: Path, title: str, race: Race, shown: dict[int, list[Point]]) -> 
         for name in race.contestants
     ]
     low, high = axes.get_ylim()
-    if low / 3 < race.floor < high and race.floor > 0:
-        axes.axhline(race.floor, color=style.FAINT, linestyle="--", linewidth=1.0)
+    if low / 3 < race.real < high and race.real > 0:
+        axes.axhline(race.real, color=style.FAINT, linestyle="--", linewidth=1.0)
         handles.append(Line2D([], [], color=style.FAINT, linestyle="--", label="real, not for training"))
     axes.set(xlabel="training seconds", ylabel=style.literal(race.metric))
     figure.legend(handles=handles, loc="outside lower center", ncols=style.across(handles))

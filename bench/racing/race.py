@@ -105,14 +105,14 @@ def opened(
         if difference:
             raise UserError(f"{request.out} holds another race ({difference}): choose another --out")
         return race
-    floor = yardstick.floor(torch.cat([data.held_out, data.spare]) if len(data.spare) else data.held_out)
+    real = yardstick.of_real(torch.cat([data.held_out, data.spare]) if len(data.spare) else data.held_out)
     images = data.train.to(device)
     try:
         times = seconds_per_update(contestants, images, device, seconds=TIMED * rules.seconds, clock=clock)
     except DivergedError as error:
         raise UserError(f"{error}: race without it, or with other settings") from None
     per_update = {cell.model: each for cell, each in zip(contestants, times, strict=True)}
-    race = Race(settings, environment, request.command, floor.label, floor.value, per_update)
+    race = Race(settings, environment, request.command, real.label, real.value, per_update)
     race.write(request.out)
     return race
 

@@ -17,7 +17,7 @@ READ = (3, SCHEMA)  # schema 3 through `bench/results/upgrade.py`
 STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is not finished has no scores
 GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # the groups of the tables, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
-REFERENCES = ("floor", "expected", "blurred", "noised", "ceiling")  # in the order of the tables' rows
+REFERENCES = ("real", "expected", "blurred", "noised", "noise")  # in the order of the tables' rows
 LARGEST = 2**63 - 1  # a whole number, either sign
 LONGEST = 300  # letters of a message
 

@@ -15,7 +15,9 @@ _FIGURES = {
 }
 
 
-_VARIETY = ("precision", "recall", "density", "coverage", "copying")  # scores whose table schema 3 did not name
+_VARIETY = ("precision", "recall", "density", "coverage", "memorization")  # scores whose table schema 3 did not name
+_RENAMED = {"copying": "memorization"}  # scores
+_KINDS = {"floor": "real", "ceiling": "noise"}  # references
 
 
 def upgraded(record: dict[str, Any]) -> dict[str, Any]:
@@ -27,16 +29,32 @@ def upgraded(record: dict[str, Any]) -> dict[str, Any]:
         curves = [_curve(one) for one in curves]
     stepwise = isinstance(curves, list) and any("Langevin" in str(one) for one in curves)
     step = "Langevin step" if stepwise else "network evaluation"
-    metrics = record.get("metrics")
-    if isinstance(metrics, list) and all(isinstance(one, dict) for one in metrics):
-        metrics = [_score(one) for one in metrics]
-    return record | {"schema": 4, "sampler_step": step, "curves": curves, "metrics": metrics}
+    new = {"schema": 4, "sampler_step": step, "curves": curves, "metrics": _scores(record.get("metrics"))}
+    references = record.get("references")
+    if isinstance(references, dict):
+        new["references"] = {_KINDS.get(kind, kind): _reference(one) for kind, one in references.items()}
+    return record | new
+
+
+def _reference(reference: Any) -> Any:
+    if not isinstance(reference, dict):
+        return reference
+    return reference | {"metrics": _scores(reference.get("metrics"))}
+
+
+def _scores(scores: Any) -> Any:
+    if isinstance(scores, list) and all(isinstance(one, dict) for one in scores):
+        return [_score(one) for one in scores]
+    return scores
 
 
 def _score(score: dict[str, Any]) -> dict[str, Any]:
     if score.get("group") != "samples":
         return score
-    return {"table": "variety" if score.get("name") in _VARIETY else "samples"} | score
+    old = str(score.get("name"))
+    name = _RENAMED.get(old, old)
+    new = {"name": name, "label": str(score.get("label")).replace(old, name)} if name != old else {}
+    return {"table": "variety" if name in _VARIETY else "samples"} | score | new
 
 
 def _curve(curve: dict[str, Any]) -> dict[str, Any]:

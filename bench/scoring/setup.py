@@ -64,7 +64,7 @@ class Setup:
         return datasets.load(source, self.data_root, config, spare=spare, progress=self.progress)
 
     def evaluator(self, source: str, data: DataConfig, evaluation: EvaluationConfig) -> Evaluator:
-        """What scores models of a data set; its floor takes as many real images as a model's samples are scored."""
+        """What scores models of a data set, and as many real images as a model's samples."""
         images = self.images(source, data, spare=max(0, evaluation.samples - data.held_out))
         return Evaluator(
             images,

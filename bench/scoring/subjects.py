@@ -55,7 +55,7 @@ class Scores:
         }
 
     def table(self) -> str:
-        """The scores as Markdown: a row each, with interval, floor and ceiling."""
+        """The scores as Markdown: a row each, with its interval, and the real and the noise reference."""
         head = ["score", "value", "95 % interval", *(reference.title for reference in self.references.values())]
         bounds = [{one.name: one for one in reference.scores} for reference in self.references.values()]
         lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]

@@ -13,7 +13,7 @@ _BARE: list[Any] = [  # what readers trip over
     *(0.0, -0.0, 0.5, -1.5, 1e-320, 1e308, float("inf"), float("nan")),
     *("", "a", "0", "..", ".", "/", "../../x", "a/b", "a\\b", "x" * 999),
     *("a\0b", "a\nb", "\x1b[31m", "\ud800", "\u202e"),
-    *("finished", "diverged", "oom", "lower", "samples", "floor", "t0", "tensor", "dict", "list", "value"),
+    *("finished", "diverged", "oom", "lower", "samples", "real", "t0", "tensor", "dict", "list", "value"),
     *("F32", "I64", "BF16", "BOOL", "F8_E4M3", "C64", "F4"),
     *([], {}, [[]], [None], [0], [1, 2], [0, 0], [0.5], ["a"], [{}], {"a": 1}, {"": {}}, {"tensor": "t0"}),
     *({"value": 1}, {"list": []}, {"dict": []}, {"dict": [["a", {"tensor": "t0"}]]}),

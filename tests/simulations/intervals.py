@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench.features import Features
-from bench.metrics import METRICS, ImageSets, bootstrap
+from bench.metrics import METRICS, FeatureSets, bootstrap
 
 REAL, HELD_OUT = 1_000, 500
 MODELS = {  # modes of ten, shift of all latents, their deviation within a mode
@@ -49,7 +49,7 @@ def trials(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """name -> (values, lows, highs), each (count,), of the metrics that n images allow."""
     world = World(width)
-    base = ImageSets(world.draw(REAL, 1), world.draw(n, 3), world.draw(HELD_OUT, 2))
+    base = FeatureSets(world.draw(REAL, 1), world.draw(n, 3), world.draw(HELD_OUT, 2))
     found: dict[str, list[tuple[float, float, float]]] = {}
     for trial in range(count):
         sets = base.with_generated(world.draw(n, 100 + trial, *MODELS[model]))

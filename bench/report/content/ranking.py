@@ -97,18 +97,18 @@ def _corrupted(section: Section) -> dict[str, str]:
     """The metrics by which images that were spoilt on purpose, or noise, are better than real ones, at equal counts."""
     references = {reference.kind: reference for reference in section.references}
     found: dict[str, list[str]] = {}
-    if (floor := references.get("floor")) is None:
+    if (real := references.get("real")) is None:
         return {}
     for metric in section.tabulated:
         name = metric["name"].removesuffix(f" at {EQUAL}")
-        for spoilt in (references[kind] for kind in ("blurred", "noised", "ceiling") if kind in references):
-            ours, theirs = (one.metrics.get(metric["name"], {}) for one in (floor, spoilt))
+        for spoilt in (references[kind] for kind in ("blurred", "noised", "noise") if kind in references):
+            ours, theirs = (one.metrics.get(metric["name"], {}) for one in (real, spoilt))
             if any(ours.get(field) is None or ours[field] != theirs.get(field) for field in ("n_generated", "n_real")):
                 continue
             gain = theirs["value"] - ours["value"]
             if gain > 0 if metric["better"] == "higher" else gain < 0 and metric["better"] == "lower":
                 found.setdefault(name, []).append(spoilt.title)
-    return {name: f"images that are {joined(titles)} score better than {floor.title}" for name, titles in found.items()}
+    return {name: f"images that are {joined(titles)} score better than {real.title}" for name, titles in found.items()}
 
 
 def _ordered(values: dict[str, list[float]], better: str) -> list[str]:

@@ -50,9 +50,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Reference:
-    """Images that no model made: held-out ones (the floor) or noise (the ceiling), scored like a model's samples."""
+    """Images that no model made: real ones, corrupted ones or noise, scored like a model's samples."""
 
-    kind: str  # floor or ceiling
+    kind: str  # of bench.results.schema.REFERENCES
     title: str
     metrics: dict[str, dict[str, Any]]  # by name
 
@@ -146,7 +146,7 @@ class Section:
 
     @property
     def references(self) -> list[Reference]:
-        """Floor and ceiling, from the first finished record."""
+        """From the first finished record."""
         stated = next((record.data["references"] for record in self.records if record.data["references"]), {})
         return [
             Reference(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})

@@ -57,7 +57,7 @@ def _headline(section: Section, ranking: Ranking) -> str:
 
 
 def _means(section: Section, ranking: Ranking) -> str:
-    """The lead score of every model, best first; over which models the best one's lead is real; floor and ceiling."""
+    """The lead score of every model, best first; over which models the best one's lead is real; the references."""
     lead = section.lead
     assert lead is not None
     name = lead["name"]
@@ -69,7 +69,7 @@ def _means(section: Section, ranking: Ranking) -> str:
     if p_values := ranking.p_values.get(name):
         others = {label: p_values[label] for label in order[1:]}
         sentences.append(_against(order[0], others, ranking.decisive.get(name, 0.0)))
-    for reference in (one for one in section.references if one.kind in ("floor", "ceiling")):
+    for reference in (one for one in section.references if one.kind in ("real", "noise")):
         if own := reference.metrics.get(name):
             value = bracketed(own["value"], own["interval"])
             sentences.append(f"For scale, {section.reference_label(reference, [name])}: {value}.")

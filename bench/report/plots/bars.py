@@ -1,4 +1,4 @@
-"""Score bars: each model's mean, its interval and its seeds, between the floor and the ceiling."""
+"""Score bars: each model's mean, its interval and its seeds, between the real and the noise reference."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.report.content.sections import Row, Section
 from bench.report.plots import style
 from bench.results.schema import GROUPS
 
-_LINES = {"floor": (0, (5, 2)), "ceiling": (0, (1.2, 1.2))}  # dashes of the references
+_LINES = {"real": (0, (5, 2)), "noise": (0, (1.2, 1.2))}  # dashes of the references
 _INK = "#444444"
-_FLAT = 3.0  # a ceiling this many times above the models would flatten them on a linear axis
+_FLAT = 3.0  # noise this many times above the models would flatten them on a linear axis
 _FAR = 100.0  # a reference this many times below all models is not drawn but named at the logarithmic axis' edge
 
 

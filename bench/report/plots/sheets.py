@@ -97,7 +97,7 @@ def nearest(section: Section, path: Path) -> list[Path]:
         rows = [
             flat[start + k : start + across * len(kinds) : len(kinds)] for start in bands for k in range(len(kinds))
         ]
-        return SheetPanel(_title(row, record) + _value(row, "copying"), rows, labels=kinds * len(bands))
+        return SheetPanel(_title(row, record) + _value(row, "memorization"), rows, labels=kinds * len(bands))
 
     having = _having(section, "nearest")
     if not having:

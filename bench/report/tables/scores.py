@@ -32,7 +32,7 @@ def tables(section: Section) -> list[Table]:
     status = [Cell(row.status) for row in section.rows]
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
-        _scores(section, "Samples: fidelity, variety and copying", variety, *_shortened(variety)),
+        _scores(section, "Samples: fidelity, variety and memorization", variety, *_shortened(variety)),
         _scores(section, *_equal(again)),
         _scores(section, "Reconstruction", reconstruction, dimensions=True),
     ]

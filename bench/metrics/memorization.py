@@ -1,13 +1,13 @@
-"""Copying: whether generated images lie nearer to the training images than images that no one trained on."""
+"""Memorization: whether generated images lie nearer to the training images than images that no one trained on."""
 
 from __future__ import annotations
 
 from bench.metrics.auroc import wins
-from bench.metrics.base import ImageSets, Measurement, Metric
+from bench.metrics.base import FeatureSets, Measurement, Metric
 from bench.metrics.neighbours import nearest, neighbours
 
 
-def copying(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
+def memorization(sets: FeatureSets, *, seed: int = 0) -> Measurement | None:
     """P(a generated image lies nearer to its nearest training image than a held-out image to its own), ties half.
 
     Range [0, 1]: 0.5 where generated images are as far from the training set as new real ones, 1 where all are nearer
@@ -23,7 +23,7 @@ def copying(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
     nearer = wins(-neighbours(sets).to_real, -of_held_out)
     return Measurement(
         float(nearer.mean()),
-        details={"note": f"against {len(held_out)} held-out images; 0.5: no copying, 1: copies"},
+        details={"note": f"against {len(held_out)} held-out images; 0.5: no memorization, 1: copies"},
         influence=lambda: nearer - nearer.mean(),
         within=(0.0, 1.0),
         share=True,
@@ -31,9 +31,9 @@ def copying(sets: ImageSets, *, seed: int = 0) -> Measurement | None:
 
 
 METRIC = Metric(
-    "copying",
+    "memorization",
     "none",
-    copying,
+    memorization,
     "Meehan et al. 2020, arXiv 2004.05675",
     table="variety",
     of_equal=lambda real, generated: 0.5,
