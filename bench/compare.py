@@ -26,6 +26,7 @@ from bench.config.commandline import (
 from bench.config.console import say
 from bench.config.registry import MODELS, label
 from bench.config.settings import load_profile, profile_names
+from bench.contract import plugins
 from bench.errors import UserError
 
 SECTIONS = ("data", "training", "evaluation")
@@ -73,7 +74,8 @@ def listing(root: Path) -> str:
 
     lines = [f"data sets (under {root})"]
     lines += [f"  {name:16} {state}" for name, state in data.listing(root)]
-    lines += ["models", *(f"  {name:16} {target}" for name, target in MODELS.items())]
+    models = [*MODELS.items(), *plugins.added("model", MODELS).items()]
+    lines += ["models", *(f"  {name:16} {target}" for name, target in models)]
     lines += ["profiles", *(f"  {name:16} {load_profile(name).description}" for name in profile_names())]
     return "\n".join(lines)
 
