@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bench.report.content.numerals import count, listed, number, once, sentence
-from bench.report.content.ranking import ALPHA, rank, sampling_share
+from bench.report.content import statistics
+from bench.report.content.numerals import count, joined, listed, number, once, sentence
+from bench.report.content.ranking import ALPHA, competes, rank, sampling_share
 from bench.report.content.sections import EQUAL, Reference, Section
 
 
@@ -23,7 +24,17 @@ def reading(section: Section) -> list[str]:
     plain = any(metric["better"] == "none" for metric in section.tabulated)
     none = ", no arrow: a description, neither ranked nor tested" if plain else ""
     lead = f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."
-    return [_entries(section), lead, *_verdict(section)]
+    return [_entries(section), lead, *_verdict(section), *_elsewhere(section)]
+
+
+def _elsewhere(section: Section) -> list[str]:
+    """What rows of images made elsewhere are, and which of them no test includes."""
+    if not any(row.made_elsewhere for row in section.rows):
+        return []
+    line = "Rows made elsewhere: images or a generator, scored here under this protocol; nothing is known of a training"
+    outside = [row.label for row in section.rows if not competes(row)]
+    fewest = f"a test takes {statistics.FEWEST_SEEDS} training seeds"
+    return [f"{line}. No test includes {joined(outside)}: {fewest}." if outside else f"{line}."]
 
 
 def protocol(section: Section) -> list[str]:
@@ -235,7 +246,7 @@ def _conditions(section: Section) -> str:
     plural = "s" if max(len(record["evaluation_seeds"]) for record in records) > 1 else ""
     seeds = " or ".join(once(listed(record["evaluation_seeds"]) for record in records))
     parts = [
-        f"Profile {', '.join(once(record['profile'] for record in records))}",
+        f"Profile {', '.join(once(record['profile'] for record in records if record['profile'])) or 'none'}",
         f"evaluation seed{plural} {seeds}" + (" (a cell's score is the mean over them)" if plural else ""),
         f"device {environments[0]['device']}",
     ]

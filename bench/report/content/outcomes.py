@@ -46,6 +46,8 @@ def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
 
 def outcome(record: Record) -> str:
     """How one cell ended: `finished`, `diverged at update 812`, `out of memory`."""
+    if record.made_elsewhere:
+        return "made elsewhere"
     ends = {"finished": "finished", "oom": "out of memory"}
     return ends.get(record.data["status"], f"diverged at update {record.stopped_at}")
 
@@ -62,6 +64,8 @@ def tally(records: Sequence[Record], cells: Sequence[Absent]) -> str:
 
 def _ending(records: Sequence[Record]) -> str:
     """`finished`, `diverged at updates 7, 812` or `out of memory`, for records of one status."""
+    if records[0].made_elsewhere:
+        return "made elsewhere"
     if records[0].data["status"] != "diverged":
         return "finished" if records[0].finished else "out of memory"
     stops = ", ".join(str(record.stopped_at) for record in records)

@@ -41,13 +41,14 @@ def rank(section: Section) -> Ranking:
 
     A lead score that was declared before anything was scored is tested first, and all others only where it has a
     winner: `statistics.winners`. Columns that are barred are left out, and so are those that show the samples again at
-    other counts: what they would claim has been tested already.
+    other counts: what they would claim has been tested already. Rows made elsewhere take part if `competes` says so.
     """
     columns = {}
+    rows = [row for row in section.rows if competes(row)]
     for metric in section.tabulated:
         if metric.get("table") == EQUAL:
             continue
-        values = {row.label: _values(row, metric["name"]) for row in section.rows}
+        values = {row.label: _values(row, metric["name"]) for row in rows}
         values = {label: found for label, found in values.items() if found}
         if values and metric["better"] != "none":
             columns[metric["name"]] = (metric["better"], values)
@@ -71,6 +72,11 @@ def rank(section: Section) -> Ranking:
     )
 
 
+def competes(row: Row) -> bool:
+    """Whether a row is tested: one made elsewhere has to have the training seeds that a test takes, as models have."""
+    return not row.made_elsewhere or len(row.finished) >= statistics.FEWEST_SEEDS
+
+
 def _barred(section: Section) -> dict[str, str]:
     """Metric name -> why being best in it shows nothing, in words that follow "as"."""
     found: dict[str, str] = {}
@@ -84,7 +90,8 @@ def _untrained(section: Section) -> dict[str, str]:
     found = {}
     for metric in section.tabulated:
         name, sign = metric["name"], -1 if metric["better"] == "higher" else 1
-        trained = [float(np.mean(values)) for row in section.rows if (values := _values(row, name))]
+        own = [row for row in section.rows if competes(row)]
+        trained = [float(np.mean(values)) for row in own if (values := _values(row, name))]
         means = {row.label: own.mean for row in section.rows if (own := row.untrained(name))}
         if trained and (
             as_good := [label for label, mean in means.items() if sign * mean <= min(np.multiply(sign, trained))]
