@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from bench.config import registry
 from bench.config.settings import Sections, build
 from bench.contract import plugins
-from bench.contract.model import GenerativeModel, count_parameters
-from bench.contract.seeds import seeded
+from bench.contract.model import count_parameters
 from bench.data import DataConfig, arrays
-from bench.errors import UserError, one_line
+from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator
 from bench.results.entries import curves_json, throughput_json, untrained_json
 from bench.scoring.elsewhere import Array, Folder, Generator
+from bench.scoring.models import maker, with_weights
 from bench.scoring.scores import About, Origin, Scores
 from bench.scoring.setup import Setup
 from bench.storage.checkpoint import load_checkpoint
@@ -55,18 +54,8 @@ class Checkpoint:
             raise UserError(unfit) from None
         for extra in ("extractor", "seeds"):
             own["evaluation"].pop(extra, None)
-        factory = registry.factory(name)
-        try:
-            config = build(factory.Config, own.pop("model"), registry.label(name))
-
-            def untrained() -> GenerativeModel:
-                return factory(config, shape, generator=seeded(self.seed, "weights"), device=setup.device).model
-
-            self.untrained, self.model = untrained, untrained()
-            self.model.load_state_dict(state)
-        except (RuntimeError, TypeError, ValueError) as error:
-            reason = one_line(error)
-            raise UserError(f"{path} does not fit the model {name!r} of this version ({reason})") from None
+        self.untrained = maker(name, own.pop("model"), shape, self.seed, setup.device)
+        self.model = with_weights(self.untrained, state, str(path))
         self.path, self.image_shape, self.settings = path, shape, own
         self.makes = f"the model {path} makes"
 
