@@ -106,7 +106,7 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "throughput": {"repeats": int, "batch_size": int, "threads": int, "dtype": str, "peak_memory_mib": _NUMBER},
     "image": {"labels": list},
 }
-_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that can only lead to a file beside the record
+FILE = r"(?!\.)[\w. ()+,-]{1,200}"  # a name that can only lead to a file beside the record
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
@@ -236,7 +236,7 @@ def _check_curve(path: Path, curve: Any, where: str) -> None:
 def _check_image(path: Path, image: Any, where: str) -> None:
     _require(path, image, _IMAGE, where)
     _allow(path, image, "image", where)
-    if not _FILE.fullmatch(image["file"]) or min(image["rows"], image["columns"]) < 1:
+    if not re.fullmatch(FILE, image["file"]) or min(image["rows"], image["columns"]) < 1:
         damaged(path, f"field {where} does not name a file beside the record with rows and columns")
     if not _strings(image.get("labels") or []):
         damaged(path, f"field {where}.labels is {_shown(image['labels'])}, not a list of labels")
