@@ -24,6 +24,7 @@ COMMANDS = {  # name -> module with `main(argv)` and `parser()`, what it does
     "status": ("bench.status", "where each cell of a results folder is"),
     "tune": ("bench.tune", "search a model's settings"),
     "race": ("bench.race", "score against training time"),
+    "leaderboard": ("bench.leaderboard", "several results folders on one page for each protocol"),
     "export": ("bench.export", "models as folders that the Hugging Face hub takes"),
 }
 
