@@ -1,4 +1,4 @@
-"""Sessions: `nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `kernels`, `faults`, `fuzz`, `gpu`.
+"""`nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `docs`, `kernels`, `faults`, `fuzz`, `trackers` or `gpu`.
 
 All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
 `--` goes to the command.
@@ -106,6 +106,16 @@ def fuzz(session: nox.Session) -> None:
         if subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], cwd=ROOT).returncode:
             session.warn("atheris is not there for this Python: hypothesis alone")
     session.run(python, "-m", "tests.fuzz", *session.posargs, external=True)
+
+
+@nox.session
+def trackers(session: nox.Session) -> None:
+    """Trackers by their own readers (docs/tracking.md): TensorBoard, MLflow, Weights & Biases."""
+    python = environment(session)
+    extra = ["--constraint", "constraints.txt", "--editable", ".[tensorboard,mlflow,wandb]"]
+    if subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], cwd=ROOT).returncode:
+        session.warn("not all trackers are installed: the tests of the others are skipped")
+    session.run(python, "-m", "pytest", "tests/test_tracking.py", "-rs", *session.posargs, external=True)
 
 
 def install_peers(session: nox.Session, python: str) -> None:

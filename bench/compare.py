@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import tracking
 from bench.config.commandline import (
     add_common,
     add_settings,
@@ -28,6 +29,7 @@ from bench.config.registry import MODELS, label
 from bench.config.settings import load_profile, profile_names
 from bench.contract import plugins
 from bench.errors import UserError
+from bench.tracking import TRACKERS
 
 SECTIONS = ("data", "training", "evaluation")
 
@@ -61,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--profile", default="quick", help=f"{', '.join(profile_names())}, or a .toml file (default: quick)")
     add_settings(p, "ebm.steps=50")
     p.add_argument("--out", type=Path, help="results folder (default: results/PROFILE)")
+    p.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"send logs, sample grids, settings and scores to {', '.join(TRACKERS)} too (docs/tracking.md)",
+    )
     add_common(p, "the profile's")
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
@@ -93,6 +102,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--seeds", seeds)
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
+    track = tracking.check(arguments.track)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
@@ -113,6 +123,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         evaluation_seeds=evaluation_seeds,
         out=out,
         command=shlex.join(["python", "-m", "bench.compare", *argv]),
+        track=track,
     )
     statuses = grid.run(request)
     report.build(out)

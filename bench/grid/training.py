@@ -78,6 +78,7 @@ def train(
     config: TrainingConfig,
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
     status: StatusWriter | None = None,
+    track: Callable[[int, dict[str, float]], None] | None = None,  # told what the log is told, but of a bad update
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:
@@ -98,6 +99,8 @@ def train(
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)
+            if track is not None and not bad:
+                track(run.done, scalars)
             bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
         if bad:
             raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
