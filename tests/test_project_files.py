@@ -177,6 +177,18 @@ def test_nox_under_an_old_python_says_so_at_once(noxfile, monkeypatch):
         noxfile.environment(Session())
 
 
+def test_nox_under_a_python_that_torch_has_no_build_for_says_so_at_once(noxfile, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 15, 0, "final", 0))
+    with pytest.raises(StoppedError, match=r"needs Python at most 3\.14, not 3\.15: run nox by it"):
+        noxfile.environment(Session())
+
+
+def test_the_classifiers_are_the_pythons_that_are_taken():
+    low, high = map(int, re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project()["requires-python"]).groups())
+    stated = [one.rpartition(" ")[2] for one in project()["classifiers"] if re.search(r":: 3\.\d+$", one)]
+    assert stated == [f"3.{minor}" for minor in range(low, high)]
+
+
 def test_an_old_environment_is_named(noxfile, monkeypatch):
     noxfile.PYTHON.parent.mkdir(parents=True)
     noxfile.PYTHON.touch()
