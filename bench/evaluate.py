@@ -125,11 +125,13 @@ class Like:
         names = ", ".join(sources) or "no finished cell"
         if dataset is None:
             raise UserError(f"--like {results} has {names}: say which --dataset")
-        cell = next((one for one in finished if dataset in (one.dataset, one.data["config"]["data"]["source"])), None)
+        cell = next((x for x in finished if dataset in (x.dataset, x.data["config"]["data"].get("source"))), None)
         if cell is None:
             raise UserError(f"--like {results} has no finished cell of {dataset}: it has {names}")
         config = cell.data["config"]
-        score = next(one for one in cell.metrics if one.get("extractor"))
+        score = next((one for one in cell.metrics if one.get("extractor") and one.get("resize")), None)
+        if score is None:
+            raise UserError(f"--like {results}: {cell.path} does not say which features it has: give another folder")
         return cls(
             dataset,
             {
@@ -138,7 +140,7 @@ class Like:
             },
             tuple(cell.data["evaluation_seeds"]),
             f"{score['extractor']}@{score['resize']}",
-            config["evaluation"]["extractor"],
+            config["evaluation"].get("extractor", f"{score['extractor']}, {score['resize']} px"),
         )
 
 

@@ -75,7 +75,7 @@ def load(name: str, what: str, table: Mapping[str, Any] | None = None, *, form: 
     others = installed(what).get(name, ()) if what in GROUPS else ()
     target, mend = table.get(name, name), ""
     if name in table and others:
-        print(f"{shown} is the suite's own, not {others[0]}: name that as {others[0].target}", file=sys.stderr)
+        _tell(f"{shown} is the suite's own, not {others[0]}: name that as {others[0].target}")
     elif others:
         if len(others) > 1:
             raise UserError(f"{shown} could be {' or '.join(map(str, others))}: give {form}")
@@ -97,6 +97,12 @@ def load(name: str, what: str, table: Mapping[str, Any] | None = None, *, form: 
         raise UserError(f"{shown}: {missing}: {mend or 'check the name'}") from None
     except Exception as error:  # a module may compute its attributes
         raise _failed(shown, error, mend) from error
+
+
+@cache
+def _tell(line: str) -> None:
+    """Print a line to stderr, once in a process."""
+    print(line, file=sys.stderr)
 
 
 def known(name: str, what: str, table: Mapping[str, Any]) -> bool:
