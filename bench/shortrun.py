@@ -1,7 +1,7 @@
 """`shortrun COMMAND ...`: every program of the suite under one name, each the same as `python -m bench.COMMAND`.
 
 A command's module is imported when it is asked for, so that the list of commands is there at once. Where argcomplete is
-installed (extra `completion`), `eval "$(register-python-argcomplete shortrun)"` completes commands and options.
+installed, a shell completes commands and options.
 """
 
 # PYTHON_ARGCOMPLETE_OK
@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
                 *(f"  {name:12} {what}" for name, (_, what) in COMMANDS.items()),
                 "",
                 "shortrun COMMAND --help tells the options of a command.",
+                f"To complete them in a shell: pip install {DISTRIBUTION}[completion], then",
+                '  eval "$(register-python-argcomplete shortrun)"',
             ]
         ),
     )

@@ -43,7 +43,7 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
     line: dict[str, Any] = {
         "dataset": section.dataset,
         "protocol": section.number,
-        "kind": "model",
+        "kind": "elsewhere" if row.made_elsewhere else "model",
         "model": row.label,
         "profile": row.fact("profile"),
         "status": row.status,
