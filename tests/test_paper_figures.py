@@ -11,17 +11,12 @@ from PIL import Image
 
 from bench.paper import figures
 from bench.report.content.sections import Section, split
-from bench.report.page.figures import CaptionedPicture
+from bench.report.page.page import Chapter
 from bench.report.plots import curves as sweeps
 from bench.report.plots import style
 from bench.results.cell_folder import read_all
 from bench.results.record import Record
 from tests import fabricate
-
-FROM_PICTURES = {
-    *("samples", "chain", "interpolations", "interpolations-reconstructed", "reconstructions", "long-chain"),
-}
-FROM_CURVES = {"long-chain-curves", "residual-view", "gradient-norm-by-K"}
 
 
 def curve(
@@ -33,7 +28,7 @@ def curve(
 
 
 def ebm(seed: int = 0, steps: int = 20, **settings: Any) -> dict[str, Any]:
-    """A record with the chain's inner life: norms that start at 100 / K and fall."""
+    """A record with the chain's diagnostics: norms that start at 100 / K and fall."""
     data = fabricate.record("digits", "ebm", seed, **settings)
     data["network_evaluations_per_sample"] = steps
     data["config"]["model"] |= {"steps": steps, "sigma": 1.2 / steps}
@@ -74,28 +69,25 @@ def parts(root: Path) -> dict[str, list[Section]]:
 
 
 @pytest.fixture(scope="module")
-def drawn(out) -> list[CaptionedPicture]:
+def drawn(out) -> list[Chapter]:
     return figures.write(out, parts(out), SETTINGS)
 
 
-def test_every_figure_is_drawn_and_says_what_it_is(out, drawn):
-    assert {one.path.stem for one in drawn} == FROM_PICTURES | FROM_CURVES
-    assert len({one.title for one in drawn}) == len(drawn)
-    for one in drawn:
-        assert one.path.parent == out / "figures/digits"
-        assert one.title.startswith("digits: ")
-        assert len(one.caption) > 40
-        assert "\n" not in one.caption
-        with Image.open(one.path) as picture:
-            assert picture.format == "PNG"
-            assert 500 <= picture.width <= 3000
-            assert np.asarray(picture.convert("L")).std() > 10
-    samples = next(one for one in drawn if one.path.stem == "samples")
-    assert "digits, 8 x 8, grey, 1,498 training images, K = 20" in samples.caption
+def test_the_figure_is_drawn_and_says_what_it_is(out, drawn):
+    (one,) = drawn
+    (path,) = one.pictures
+    assert path == out / "figures/digits/gradient-norm-by-K.png"
+    assert one.title.startswith("digits: ")
+    assert len(one.text) > 40
+    assert "\n" not in one.text
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert 500 <= picture.width <= 3000
+        assert np.asarray(picture.convert("L")).std() > 10
 
 
 def test_the_same_records_give_the_same_bytes(out, drawn):
-    first = {one.path: one.path.read_bytes() for one in drawn}
+    first = {path: path.read_bytes() for one in drawn for path in one.pictures}
     assert figures.write(out, parts(out), SETTINGS) == drawn
     assert first == {path: path.read_bytes() for path in first}
 
@@ -110,7 +102,6 @@ def test_gradient_norms_are_those_of_each_k_within_its_steps(out, monkeypatch):
         return [path]
 
     monkeypatch.setattr(sweeps, "together", spy)
-    monkeypatch.setattr(figures, "_of_cells", lambda *_: [])
     figures.write(out, parts(out), SETTINGS)
     assert [row.label for row in seen["rows"]] == ["K = 10, sigma 0.12", "K = 20, sigma 0.06"]
     assert seen["figure"] == "gradient-norm"
@@ -125,12 +116,10 @@ def test_what_is_missing_stops_nothing(tmp_path):
     assert figures.write(tmp_path, {}, SETTINGS) == []
     fabricate.cell(tmp_path / "main", fabricate.record("digits", "ebm", 0, diverged_at=7))
     assert figures.write(tmp_path, parts(tmp_path), SETTINGS) == []
-    # a record of before: neither the long chain nor the layers' curves, and its pictures are lost
+    # a record of before: without the long chain's curves, and its pictures are lost
     fabricate.cell(tmp_path / "main", fabricate.record("digits", "ebm", 1), pictures=False)
-    drawn = {one.path.stem for one in figures.write(tmp_path, parts(tmp_path), SETTINGS)}
-    assert "residual-view" not in drawn
-    assert "long-chain" not in drawn
-    assert "gradient-norm-by-K" in drawn
+    (one,) = figures.write(tmp_path, parts(tmp_path), SETTINGS)
+    assert [path.stem for path in one.pictures] == ["gradient-norm-by-K"]
 
 
 def test_protocols_and_data_sets_stay_apart(tmp_path):
@@ -140,10 +129,9 @@ def test_protocols_and_data_sets_stay_apart(tmp_path):
     other["dataset"] = other["data"]["name"] = "folder:my/birds"
     fabricate.cell(tmp_path / "main", other)
     drawn = figures.write(tmp_path, parts(tmp_path), ["main"])
-    folders = {str(one.path.parent.relative_to(tmp_path / "figures")) for one in drawn}
-    assert len(folders) == 3
+    folders = {str(path.parent.relative_to(tmp_path / "figures")) for one in drawn for path in one.pictures}
+    assert len(folders) == len(drawn) == 3
     assert {"digits", "digits/protocol-2"} < folders
-    assert len({one.path for one in drawn}) == len(drawn) == 3 * len(FROM_PICTURES | FROM_CURVES)
 
 
 def test_curves_that_share_a_figure_stand_side_by_side(tmp_path):
@@ -156,4 +144,12 @@ def test_curves_that_share_a_figure_stand_side_by_side(tmp_path):
             assert sweeps.together(section, "no such figure", tmp_path / "a.png", looks, "title") == []
             (path,) = sweeps.together(section, "residual-view", tmp_path / f"{name}.png", looks, "title")
             widths.append(Image.open(path).width)
-    assert widths[0] / widths[1] == pytest.approx((1.2 + 3 * 3.4) / (1.2 + 2 * 3.4), rel=0.01)
+    assert widths[0] / widths[1] == pytest.approx(3 / 2, rel=0.01)
+
+
+def test_the_report_draws_curves_of_one_figure_once(tmp_path):
+    (section,) = split([Record(tmp_path / "record.json", ebm())])
+    with style.style():
+        drawn = {path.stem for path in sweeps.curves(section, tmp_path, style.Looks(["ebm"]))}
+    assert {"curve_gradient_norm", "curve_long_chain", "curve_residual_view", "curve_kid_by_chain_length"} <= drawn
+    assert not any("layer" in stem or "long_run" in stem or stem.endswith("gradient_norm_by_step") for stem in drawn)

@@ -11,7 +11,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.report.content import numerals
-from bench.report.content.sections import Summary, split
+from bench.report.content.rows import Summary
+from bench.report.content.sections import split
 from bench.report.tables import files
 from bench.results.cell_folder import read_all
 from bench.results.record import Record
@@ -152,7 +153,8 @@ def test_the_caption_states_the_protocol(results):
         "Lead score: KID(efficientnet-lite0)",
         "half the width of the mean's 95 % t interval over the finished training seeds",
         "seeds 0, 1, 2",
-        "Nothing is bold, as no column could be tested: fewer than three seeds",
+        "No winner can be named in the lead score, KID(efficientnet-lite0): fewer than three seeds.",
+        "Not tested, as there are fewer than three seeds: KID, FD, ",
         "evaluation seeds 0, 1 (a cell's score is the mean over them)",
         "real, held out, 299 images against 1,498 real images; uniform noise, 1,000 images against 1,498 real images",
         "1,000 generated images against 1,498 real images, features of efficientnet-lite0 at 224 × 224 pixels",

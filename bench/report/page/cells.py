@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.report.content.numerals import NONE, number
 from bench.report.content.outcomes import Absent, outcome
-from bench.report.content.sections import Row, Section, score
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
@@ -93,7 +94,7 @@ def _row(one: CellDetails) -> list[str | Cell]:
     numbers = (
         training.get("updates"),
         training.get("seconds"),
-        score(record, lead["name"]) if record and lead else None,
+        record.metric(lead["name"])["value"] if record and record.finished and lead else None,
     )
     return [
         Cell(one.row.label, link=f"#{one.id}"),

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from bench.report.content import captions, summary
 from bench.report.content.sections import Section
 from bench.report.page import cells, embed, figures
+from bench.report.plots import style
 from bench.report.tables import html, scores
 from bench.report.tables.files import TITLE
 from bench.report.tables.model import Table
@@ -53,7 +54,7 @@ def write(
     """
     if plots is None:
         plots = [path for section in sections for path in sorted((root / section.folder).glob("*.png"))]
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     every = cells.details([*sections, *further])
     notes = _repeated([one.table.notes for one in chapters if one.table], least=2)
     words = [[*captions.reading(section), *captions.protocol(section)] for section in sections]
@@ -64,8 +65,8 @@ def write(
         .render(
             title=title,
             intro=_paragraphs(intro),
-            policy=_policy(style, script),
-            style=Markup(style),  # the project's own file, like the script: neither contains anything from a record
+            policy=_policy(css, script),
+            style=Markup(css),  # the project's own file, like the script: neither contains anything from a record
             script=Markup(script),
             notes=notes,
             common=common,
@@ -104,7 +105,7 @@ def _section(number: int, section: Section, plots: list[Path], common: list[str]
 
 
 def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]:
-    named = [(path, figures.words(path)) for path in chapter.pictures]
+    named = [(path, style.words(path)[0]) for path in chapter.pictures]
     shown = [figures.CaptionedPicture(path, name, "", f"{chapter.title}: {name}") for path, name in named]
     return {
         "id": f"part-{number}",
@@ -120,10 +121,10 @@ def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(css: str, script: str) -> str:
     """A Content-Security-Policy that allows the page's own style and script, pictures inside it, and nothing else."""
     return (
-        f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        f"default-src 'none'; img-src data:; style-src {_source(css)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
 

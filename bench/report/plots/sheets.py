@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from bench.report.content.numerals import plus_minus
 from bench.report.content.outcomes import outcome
-from bench.report.content.sections import Row, Section
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.plots import style, tiles
 from bench.results.record import Record
 

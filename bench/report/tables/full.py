@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.content.ranking import Ranking, rank, sampling_share
-from bench.report.content.sections import Reference, Row, Section, Summary
+from bench.report.content.rows import ReferenceRow, Row, Summary
+from bench.report.content.sections import Section
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
@@ -67,13 +68,13 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         line |= {f"{label} best": ranking.best.get(name) == row.label}
         share = sampling_share(row, name)
         low, high = share.interval if share else (None, None)
-        line |= {f"{label} sampling share of variance": share.value if share else None}
+        line |= {f"{label} sampling share of variance": share.share if share else None}
         line |= {f"{label} sampling share 95% low": low, f"{label} sampling share 95% high": high}
         line |= _facts(label, next(iter(row.entries(name)), {}))
     return line
 
 
-def _reference(section: Section, reference: Reference) -> dict[str, Any]:
+def _reference(section: Section, reference: ReferenceRow) -> dict[str, Any]:
     line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
     line |= {"kind": reference.kind, "model": reference.title}
     for metric in section.metrics:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
-from bench.report.content.ranking import Share, rank, sampling_share
-from bench.report.content.sections import EQUAL, Row, Section, Summary
+from bench.report.content.ranking import rank, sampling_share
+from bench.report.content.rows import Row, Summary
+from bench.report.content.sections import EQUAL, Section
+from bench.report.content.statistics import VarianceParts
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
@@ -135,11 +137,11 @@ def _shares(section: Section, metrics: Metrics) -> Table:
     return Table(f"Share of the variance that sampling alone explains{features}", columns)
 
 
-def _share(share: Share | None) -> Cell:
-    if share is None:
+def _share(parts: VarianceParts | None) -> Cell:
+    if parts is None:
         return Cell(NONE)
-    value, low, high = (f"{100 * one:.0f} %" for one in (share.value, *share.interval))
-    return Cell(f"{value} [{low}, {high}]", share.value)
+    share, low, high = (f"{100 * one:.0f} %" for one in (parts.share, *parts.interval))
+    return Cell(f"{share} [{low}, {high}]", parts.share)
 
 
 def _cost(section: Section) -> Table:
