@@ -218,7 +218,7 @@ def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):
     assert entry(row, "cells") == "3 not run"
     assert entry(row, "measured: KID") == "not run"
     assert "nothing has been measured yet" in " ".join(found["table-2"].notes)
-    assert figures.write(tmp_path, {}) == []
+    assert figures.write(tmp_path, []) == []
 
 
 def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
@@ -245,9 +245,9 @@ def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
 
 def test_csv_has_full_precision(whole, partial):
     for table in whole.values():
-        lines = list(csv.reader(io.StringIO(csvs.render([table]))))
+        lines = list(csv.reader(io.StringIO(csvs.render(csvs.lines_of(table)))))
         assert {len(line) for line in lines} == {len(lines[0])}
-    lines = list(csv.DictReader(io.StringIO(csvs.render([whole["table-2"]]))))
+    lines = list(csv.DictReader(io.StringIO(csvs.render(csvs.lines_of(whole["table-2"])))))
     assert [line["K"] for line in lines][:3] == ["5", "10", "20"]
     assert lines[1]["reported: FID"] == "182.5"
     assert lines[1]["reported: FID, confirmed"] == "False"
@@ -271,11 +271,11 @@ def test_curves_leave_out_what_is_missing(partial, quick):
     out, _ = partial
     records = measured.read(out, quick)
     pairs = [(one, measured.ablation(out, one, records, measured.protocols(records))) for one in quick.ablations]
-    drawn = figures.write(out, {}, ablations=pairs)
+    drawn = figures.write(out, pairs)
     paths = [path for one in drawn for path in one.pictures]
     assert [path.name for path in paths] == ["score-by-K.png", "score-by-sigma.png", "score-by-n_f.png"]
     assert "sigma = 0.04: 3 diverged at updates 800, 801, 802" in drawn[1].text
     assert "on an axis of their own" in drawn[0].text
     before = [path.read_bytes() for path in paths]
-    figures.write(out, {}, ablations=pairs)
+    figures.write(out, pairs)
     assert [path.read_bytes() for path in paths] == before

@@ -1,4 +1,4 @@
-"""What is bold and why, the parts of the variance, the rows below the models, and which table has which columns."""
+"""What is bold and why, the rows below the models, and which table has which columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from bench.report.content.captions import caption
 from bench.report.content.ranking import rank
 from bench.report.content.sections import Section, split
-from bench.report.content.statistics import variance_parts
 from bench.report.tables import files
 from bench.report.tables.model import Table
 from bench.report.tables.scores import tables
@@ -128,42 +127,6 @@ def test_bold_at_unequal_budgets_says_so():
     assert [column.header for column in block_of(section, "Reconstruction").columns][-1] == "budget"
 
 
-# --- parts of the variance ---
-
-
-def _with_values(seed: int, values: list[float]) -> dict:
-    data = fabricate.record(seed=seed, evaluation_seeds=tuple(range(len(values))))
-    data["metrics"][2] |= {"value": sum(values) / len(values), "per_seed": values}
-    return data
-
-
-def test_the_share_of_sampling_is_that_of_the_analysis_of_variance(tmp_path):
-    # means 2, 5, 8, 11, 14: mean square within 4, between 3 * 22.5; training (67.5 - 4) / 3
-    values = [[0.0, 2.0, 4.0], [3.0, 5.0, 7.0], [6.0, 8.0, 10.0], [9.0, 11.0, 13.0], [12.0, 14.0, 16.0]]
-    section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
-    block = block_of(section, "Share of the variance that sampling alone explains (features of efficientnet-lite0)")
-    shares = {column.header: column.cells[0].text for column in block.columns}
-    parts = variance_parts(values)
-    assert parts.share == pytest.approx(4 / (4 + 63.5 / 3))
-    assert shares["KID"] == "16 % [2 %, 52 %]"
-    assert any(line.startswith("Share of the variance") for line in caption(section))
-    line = _table_csv(tmp_path, section)[0]
-    assert float(line[f"{KID} sampling share of variance"]) == pytest.approx(parts.share)
-    ends = [float(line[f"{KID} sampling share 95% {end}"]) for end in ("low", "high")]
-    assert ends == pytest.approx(parts.interval)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[[1.0, 3.0, 4.0]] * 4, [[1.0, 3.0], [5.0, 7.0]] * 3, [*[[1.0, 3.0, 4.0]] * 4, [5.0, 6.0, 7.0, 8.0]]],
-    ids=["four seeds", "two samplings", "unequal"],
-)
-def test_without_five_training_and_three_evaluation_seeds_there_is_no_share(values):
-    section = section_of(*(_with_values(seed, own) for seed, own in enumerate(values)))
-    assert not any(block.title.startswith("Share") for block in tables(section))
-    assert not any(line.startswith("Share") for line in caption(section))
-
-
 # --- the rows below the models ---
 
 
@@ -229,7 +192,6 @@ def test_each_group_has_its_table():
         "Interpolation between samples",
         "Interpolation between real images",
         "Diagnostics",
-        "Share of the variance that sampling alone explains (features of efficientnet-lite0)",
         "Cost",
     ]
     assert headers["Samples"][0] == f"{KID} ↓"

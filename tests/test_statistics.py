@@ -13,7 +13,6 @@ from bench.report.content.statistics import (
     holm,
     lead_first,
     t_interval,
-    variance_parts,
     welch,
     winner,
     winners,
@@ -86,58 +85,6 @@ def test_others_follow_the_lead():
     assert lead_first(0.01, [0.02, 0.001, 0.6]) == pytest.approx([0.04, 0.01, 0.6])  # Holm: 0.04, 0.003, 0.6
     assert lead_first(0.2, [0.02, 0.001, 0.6]) == pytest.approx([0.2, 0.2, 0.6])
     assert lead_first(0.2, []).shape == (0,)
-
-
-# Parts of the variance
-
-
-def test_parts_of_the_variance_are_those_that_were_put_in():
-    training, sampling = 4.0, 1.0
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(400):
-        scores = 10 + 2 * rng.standard_normal((5, 1)) + rng.standard_normal((5, 3))
-        found.append(variance_parts(scores.tolist()))
-    assert np.mean([p.training for p in found]) == pytest.approx(training, rel=0.1)
-    assert np.mean([p.sampling for p in found]) == pytest.approx(sampling, rel=0.1)
-    assert all(p.share == pytest.approx(p.sampling / (p.training + p.sampling)) for p in found)
-    assert np.median([p.share for p in found]) == pytest.approx(0.2, abs=0.05)
-
-
-@pytest.mark.parametrize("training", [0.25, 4.0, 100.0])
-def test_the_interval_of_the_share_covers_it_95_percent_of_the_time(training):
-    rng, trials = np.random.default_rng(3), 2000
-    scores = training**0.5 * rng.standard_normal((trials, 5, 1)) + rng.standard_normal((trials, 5, 3))
-    found = [variance_parts(each) for each in scores.tolist()]
-    low, high = np.transpose([parts.interval for parts in found])
-    share = 1 / (1 + training)
-    assert 0.94 <= np.mean((low <= share) & (share <= high)) <= 0.96
-    assert (low >= 0).all()
-    assert (high <= 1).all()
-    assert all(parts.interval[0] <= parts.share <= parts.interval[1] for parts in found)
-
-
-def test_parts_of_the_variance_by_hand():
-    parts = variance_parts([[1.0, 2.0], [3.0, 4.0]])  # within 0.5; means 1.5 and 3.5, variance 2
-    assert (parts.sampling, parts.training) == (pytest.approx(0.5), pytest.approx(2 - 0.25))
-    assert parts.share == pytest.approx(0.5 / 2.25)
-    same = variance_parts([[1.0, 3.0], [3.0, 1.0]])  # means agree better than sampling explains
-    assert (same.training, same.share) == (0, 1)
-    nothing = variance_parts([[1.0, 1.0], [1.0, 1.0]])
-    assert (nothing.share, nothing.interval) == (0, (0, 1))
-    assert variance_parts([[1.0, 1.0], [2.0, 2.0]]).interval == (0, 0)
-    f = 16 / 0.5  # mean squares between and within of the first, 1 and 2 degrees of freedom
-    bounds = [2 / (f / scipy.stats.f.ppf(q, 1, 2) + 1) for q in (0.025, 0.975)]
-    wide = variance_parts([[1.0, 2.0], [5.0, 6.0]])
-    assert wide.interval == pytest.approx((bounds[0], min(1, bounds[1])), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"), [([[1, 2]], "1 training seed"), ([[1], [2]], "1 values"), ([[1, 2], [3]], "one length")]
-)
-def test_parts_of_too_little_are_refused(scores, message):
-    with pytest.raises(ValueError, match=message):
-        variance_parts(scores)
 
 
 # Winners

@@ -175,7 +175,7 @@ def test_damage_is_found(kept, tmp_path):
 def test_reading_and_drawing_need_no_torch(kept):
     code = (
         "import sys; from pathlib import Path; from bench.paper import figures;"
-        "drawn = figures.write(Path(sys.argv[1]), {});"
+        "drawn = figures.write(Path(sys.argv[1]), []);"
         "print([path.name for one in drawn for path in one.pictures], 'torch' in sys.modules, 'ebm' in sys.modules)"
     )
     done = subprocess.run(

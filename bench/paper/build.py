@@ -30,9 +30,7 @@ def build(out: Path, plan: Plan) -> list[Path]:
     texts = [f"# {title}\n\n{intro}\n", *(f"{markdown.render(table, level=2)}\n" for table in found)]
     write_text(out / INDEX, "\n".join(texts))
     of_main = report.build(out / MAIN) if records[MAIN] else []
-    parted = {folder: sections.split(own) for folder, own in records.items()}
-    by_steps = [point.folder for one in plan.ablations if one.axis == "steps" for point in one.points]
-    drawn = figures.write(out, parted, by_steps, ablations)
+    drawn = figures.write(out, ablations)
     chapters = [*(page.Chapter(one.title, table=one) for one in found), *drawn]
     main = sections.split(records[MAIN], absent(out / MAIN, records[MAIN]))
     plots = [path for path in of_main if path.suffix == ".png"]

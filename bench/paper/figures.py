@@ -1,12 +1,11 @@
 """The figures that a paper run has beside those of its results folder: OUT/figures/. No torch.
 
-Scores against K, sigma and n_f with the paper's own numbers, the gradient norm along the chain for each K, and the toy.
+Scores against K, sigma and n_f with the paper's own numbers, and the toy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
@@ -20,8 +19,7 @@ from bench.paper.captions import comparable
 from bench.paper.measured import example, planned
 from bench.paper.plan import FIGURES, MODEL, SYMBOLS, Ablation
 from bench.paper.reported import reported
-from bench.report.content.rows import Row
-from bench.report.content.sections import Section, split
+from bench.report.content.sections import Section
 from bench.report.page.page import Chapter
 from bench.report.plots import curves, style
 
@@ -29,63 +27,23 @@ PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient
 _FAR = 4  # an axis with a larger ratio of its ends is logarithmic
 
 
-def write(
-    out: Path,
-    sections: Mapping[str, Sequence[Section]],
-    by_steps: Sequence[str] = (),
-    ablations: Iterable[tuple[Ablation, Sequence[Section]]] = (),
-) -> list[Chapter]:
+def write(out: Path, ablations: Iterable[tuple[Ablation, Sequence[Section]]]) -> list[Chapter]:
     """Draw every figure that the records allow, and remove those of protocols that are gone.
 
-    `sections` holds the sections of each setting, that is of each folder under `out`; `by_steps` are the settings of
-    Table 2's points. The same records give the same bytes. Raises UserError for damaged files of the toy.
+    The same records give the same bytes. Raises UserError for damaged files of the toy.
     """
     with style.style():
-        chapters = _by_steps(out, sections, by_steps)
-        for one, parts in ablations:
-            chapters += [_scores(out, one, part) for part in parts if any(row.finished for row in part.rows)]
+        chapters = [
+            _scores(out, one, part)
+            for one, parts in ablations
+            for part in parts
+            if any(row.finished for row in part.rows)
+        ]
     drawn = {path for chapter in chapters for path in chapter.pictures}
     for path in (out / FIGURES).glob("score-by-*.png"):
         if path not in drawn:
             path.unlink()
     return chapters + toy.draw(out)
-
-
-def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[Chapter]:
-    """Gradient norm along the chain for each K of Table 2, a figure for each data set and protocol."""
-    chosen = [section for setting in settings for section in sections.get(setting, ())]
-    chapters = []
-    for section in split([record for part in chosen for record in part.records if record.model == MODEL]):
-        rows = _by_length(section)
-        folder, looks = out / FIGURES / section.folder.removeprefix("plots/"), style.Looks(row.label for row in rows)
-        title = f"{section.title}: gradient norm along the chain, for each K"
-        caption = (
-            "Mean ||dE/dx|| over chains. With fewer steps to go, each has to be longer; sigma differs between the "
-            "points as well, as in the paper's Table 2."
-        )
-        part, path = replace(section, rows=rows), folder / "gradient-norm-by-K.png"
-        for drawn in curves.together(part, "gradient-norm", path, looks, title):
-            chapters.append(Chapter(title, caption, pictures=(drawn,)))
-    return chapters
-
-
-def _by_length(section: Section) -> tuple[Row, ...]:
-    """The section's finished rows by K, labelled by K and sigma, and by the full label if these are not unique."""
-
-    def label(row: Row) -> str:
-        sigma = row.finished[0].data["config"]["model"].get("sigma")
-        return f"K = {_steps(row)}" + ("" if sigma is None else f", sigma {sigma:g}")
-
-    rows = sorted((row for row in section.rows if row.finished), key=_steps)
-    labels = [label(row) for row in rows]
-    return tuple(
-        replace(row, label=own if labels.count(own) == 1 else f"{own}: {row.label}")
-        for row, own in zip(rows, labels, strict=True)
-    )
-
-
-def _steps(row: Row) -> int:
-    return row.finished[0].data["network_evaluations_per_sample"]
 
 
 def _scores(out: Path, one: Ablation, part: Section) -> Chapter:

@@ -37,7 +37,7 @@ def write(out: Path, tables: list[Table]) -> list[Path]:
     for table in tables:
         caption = latex.sentences([f"{table.title}.", *table.notes])
         forms = {
-            "csv": csv.render([table]),
+            "csv": csv.render(csv.lines_of(table)),
             "md": markdown.render(table, level=2) + "\n",
             "tex": f"{latex.PREAMBLE}\n{latex.float_of([table], caption, f'tab:{table.name}', titled=False)}\n",
         }

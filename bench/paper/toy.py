@@ -6,6 +6,7 @@ OUT/toy/toy.json holds the settings and the total variations, OUT/toy/<name>.f32
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -48,18 +49,20 @@ class Toy:
     seed: int
 
 
-def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool = True, **others: Any) -> Path:
+def run(out: Path, *, seed: int = 0, progress: bool = True, **settings: Any) -> Path:
     """Train on both truths, unless OUT/toy holds a result with the same settings; return the path of OUT/toy/toy.json.
 
-    `updates` and `others` are fields of `ebm.toy.ToySettings`, each with a default.
+    `settings` are fields of `ebm.toy.ToySettings`, each with a default.
     """
     from tqdm import tqdm  # imported here, like the trainer: reading and drawing need neither
 
     trainer = plugins.module(_TRAINER, f"the toy ({_TRAINER})")
-    settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
+    settings = trainer.ToySettings(**settings)
     index = Path(out) / FOLDER / INDEX
-    if _same(out, asdict(settings), seed):
-        return index
+    with contextlib.suppress(UserError):  # a damaged result is replaced
+        found = read(out)
+        if found and all(one.settings == asdict(settings) and one.seed == seed for one in found):
+            return index
     entries = {}
     for name, make in trainer.TRUTHS.items():
         truth = make()
@@ -142,14 +145,6 @@ def _caption(toys: Sequence[Toy]) -> str:
         f"{settings['bins']}, {settings['ends']:,} chain ends, all densities smoothed alike ({settings['smooth']:g} "
         f"squares); as many draws of the truth itself, and chains of an untrained net, have: {floors}."
     )
-
-
-def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
-    try:
-        found = read(out)
-    except UserError:
-        return False
-    return bool(found) and all(one.settings == settings and one.seed == seed for one in found)
 
 
 def _masses(path: Path, digest: str, bins: int) -> dict[str, NDArray[np.float32]]:

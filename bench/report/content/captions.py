@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
-from bench.report.content.ranking import rank, role, sampling_share
+from bench.report.content.ranking import rank, role
 from bench.report.content.rows import ReferenceRow
 from bench.report.content.sections import EQUAL, Section
 from bench.report.content.summary import short_names, verdict
@@ -56,7 +56,6 @@ def _roles(section: Section) -> list[str]:
 def protocol(section: Section) -> list[str]:
     """How everything was measured, and what a reader must know about it."""
     return [
-        *_shares(section),
         *_scores(section),
         *_notes(section),
         *_references(section),
@@ -83,17 +82,6 @@ def _entries(section: Section) -> str:
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
     return [entry for row in section.rows for entry in row.entries(name)]
-
-
-def _shares(section: Section) -> list[str]:
-    names = [metric["name"] for metric in section.tabulated]
-    if all(sampling_share(row, name) is None for row in section.rows for name in names):
-        return []
-    return [
-        "Share of the variance that sampling alone explains: the variance between evaluation seeds of one trained "
-        "model, over that plus the variance between training seeds (one-way random effects), with its exact 95 % "
-        "interval."
-    ]
 
 
 def _references(section: Section) -> list[str]:

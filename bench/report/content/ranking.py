@@ -1,4 +1,4 @@
-"""Which scores are best beyond chance, and how much of a score's variance is due to sampling alone."""
+"""Which scores are best beyond chance, and in which columns being best shows nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 
 from bench.report.content import statistics
 from bench.report.content.numerals import joined
-from bench.report.content.rows import ReferenceRow, Row
+from bench.report.content.rows import ReferenceRow
 from bench.report.content.sections import EQUAL, Section
-from bench.report.content.statistics import ALPHA, VarianceParts
+from bench.report.content.statistics import ALPHA
 
 _CORRUPTED = {"blurred": "blurred images", "noised": "noised images", "noise": "images of noise"}  # kind -> in words
-FEWEST_TRAINING, FEWEST_EVALUATION = 5, 3  # seeds, for a share of the variance
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ def role(ranking: Ranking, metric: dict[str, Any]) -> str:
     bar = ranking.barred.get(metric["name"].removesuffix(f" at {EQUAL}"))
     if bar:
         return f"barred: {bar.by} win"
+    if metric.get("table") == EQUAL:
+        return "not tested again"
     return "ranked, lead score" if metric.get("lead") else "ranked"
 
 
@@ -106,18 +107,3 @@ def _beats(corrupted: ReferenceRow, real: ReferenceRow, metric: dict[str, Any]) 
         return False
     gain = theirs["value"] - ours["value"]
     return {"higher": gain > 0, "lower": gain < 0}.get(metric["better"], False)
-
-
-def sampling_share(row: Row, name: str) -> VarianceParts | None:
-    """How much of a score's variance comes from the evaluation seed, not from the training seed.
-
-    None below five training seeds with three evaluation seeds, or if nothing varies. Fewer seeds say nothing: with
-    three times two runs the interval of the share is from about 1 to 100 %.
-    """
-    values = [entry["per_seed"] for entry in row.entries(name)]
-    if len(values) < FEWEST_TRAINING or len({len(value) for value in values}) > 1:
-        return None
-    if len(values[0]) < FEWEST_EVALUATION:
-        return None
-    parts = statistics.variance_parts(values)
-    return parts if parts.training + parts.sampling > 0 else None

@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals, tests, corrections for several tests, and parts of the variance. No torch.
+"""Statistics over seeds: intervals, tests, and corrections for several tests. No torch.
 
 Functions of samples take arrays (..., n) and work along the last axis: one sample gives a float, many give an array.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import fdtri, stdtrit
+from scipy.special import stdtrit
 from scipy.stats import ttest_ind
 
 ALPHA = 0.05
@@ -70,49 +70,6 @@ def lead_first(lead: Any, others: Any) -> Array:
     Raises ValueError like `holm`.
     """
     return np.maximum(np.asarray(lead, dtype=float)[..., None], holm(others))
-
-
-@dataclass(frozen=True)
-class VarianceParts:
-    """The variance of a score of one training seed and one evaluation seed, divided into its parts."""
-
-    training: float  # between training seeds
-    sampling: float  # between evaluation seeds of one trained model
-    share: float  # of the sampling in the sum of both, in [0, 1]; 0 if nothing varies
-    interval: tuple[float, float]  # 95 % interval of the share, within [0, 1]; (0, 1) if nothing varies
-
-
-def variance_parts(per_seed: Sequence[Sequence[float]]) -> VarianceParts:
-    """The parts of the variance of scores; a row for each training seed has a value for each evaluation seed.
-
-    One-way random effects, from the analysis of variance: sampling = the mean square within rows; training = (the mean
-    square between rows - sampling) / values per row, or 0 if that is negative. The share's interval is exact for normal
-    values: F, the mean square between rows over that within rows, divided by total / sampling of one mean, has the F
-    distribution. Source: Searle, Casella and McCulloch 1992, "Variance Components", chapter 3.
-    Raises ValueError for fewer than two rows or two values in a row, rows of unequal length, or values that are not
-    finite.
-    """
-    if len({len(row) for row in per_seed}) != 1:
-        raise ValueError(f"rows hold {[len(row) for row in per_seed]} values: they must be of one length")
-    x = _sample(per_seed, least=2)
-    rows, values = x.shape
-    if rows < 2:
-        raise ValueError(f"{rows} training seed: parts of the variance need two or more")
-    sampling = float(x.var(1, ddof=1).mean())
-    between = values * float(x.mean(1).var(ddof=1))
-    training = max(0.0, (between - sampling) / values)
-    share = sampling / (training + sampling) if training + sampling else 0.0
-    return VarianceParts(training, sampling, share, _share_interval(between, sampling, rows, values))
-
-
-def _share_interval(between: float, within: float, rows: int, values: int) -> tuple[float, float]:
-    """95 % interval of sampling / (sampling + training), from the mean squares."""
-    if within == 0:
-        return (0.0, 0.0) if between else (0.0, 1.0)
-    high, low = (fdtri(rows - 1, rows * (values - 1), q) for q in (0.975, 0.025))
-    ends = (values / (between / within / bound + values - 1) for bound in (low, high))
-    low_share, high_share = (min(1.0, float(end)) for end in ends)
-    return low_share, high_share
 
 
 def winner(values: Mapping[str, Sequence[float]], better: str) -> tuple[str, dict[str, float]]:

@@ -96,17 +96,18 @@ def panels(
     wide, high = size
     width = max(min(across, n) * wide, 5.0)
     heading = textwrap.wrap(title, int(width * 11))
-    top = 0.25 * len(heading) + 0.15
+    top = 0.24 * len(heading) + 0.16  # whole screen pixels, like the foot
     columns = _columns(handles, round(14 * width))
-    foot = 0.15 + 0.19 * math.ceil(len(handles) / columns) if handles else 0.05
+    foot = 0.16 + 0.18 * math.ceil(len(handles) / columns) if handles else 0.06
     height = top + math.ceil(n / across) * high + foot
     figure = Figure(figsize=(width, height))
     figure.text(0.5, 1 - 0.1 / height, literal("\n".join(heading)), fontsize=TITLE, ha="center", va="top")
     if handles:
         figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=columns)
     axes = []
+    centred = (width - min(across, n) * wide) / 2
     for down, along in (divmod(place, across) for place in range(n)):
-        corner = (along * wide + left) / width, (height - top - (down + 1) * high + below) / height
+        corner = (along * wide + left + centred) / width, (height - top - (down + 1) * high + below) / height
         axes.append(figure.add_axes((*corner, (wide - left - right) / width, (high - above - below) / height)))
     return figure, axes
 

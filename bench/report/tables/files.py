@@ -17,8 +17,8 @@ _MOST = 4  # tables in one LaTeX float: as many as fit on a page below a long ca
 def write(root: Path, sections: list[Section]) -> list[Path]:
     """Write the four files and return their paths."""
     outputs = {
-        "table.csv": csv.render(map(full.rows, sections)),
-        "cells.csv": csv.render(full.cells(section, root) for section in sections),
+        "table.csv": csv.render(line for section in sections for line in full.rows(section)),
+        "cells.csv": csv.render(line for section in sections for line in full.cells(section, root)),
         "table.md": as_markdown(sections),
         "table.tex": as_latex(sections),
     }
