@@ -97,13 +97,13 @@ def panels(
     width = max(min(across, n) * wide, 5.0)
     heading = textwrap.wrap(title, int(width * 11))
     top = 0.24 * len(heading) + 0.16  # whole screen pixels, like the foot
-    columns = _columns(handles, round(14 * width))
-    foot = 0.16 + 0.18 * math.ceil(len(handles) / columns) if handles else 0.06
+    in_legend = columns(handles, round(14 * width))
+    foot = 0.16 + 0.18 * math.ceil(len(handles) / in_legend) if handles else 0.06
     height = top + math.ceil(n / across) * high + foot
     figure = Figure(figsize=(width, height))
     figure.text(0.5, 1 - 0.1 / height, literal("\n".join(heading)), fontsize=TITLE, ha="center", va="top")
     if handles:
-        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=columns)
+        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=in_legend)
     axes = []
     centred = (width - min(across, n) * wide) / 2
     for down, along in (divmod(place, across) for place in range(n)):
@@ -112,7 +112,7 @@ def panels(
     return figure, axes
 
 
-def _columns(handles: Sequence[Line2D], characters: int) -> int:
+def columns(handles: Sequence[Line2D], characters: int = 110) -> int:
     """The number of columns of a legend that fit."""
     longest = max((len(handle.get_label()) for handle in handles), default=0)
     return max(1, min(len(handles), characters // (longest + 6)))
