@@ -14,7 +14,6 @@ _CURVE = (
     "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use; "
     "broken, the same model untrained."
 )
-SAMPLES = "samples"
 
 
 @dataclass(frozen=True)

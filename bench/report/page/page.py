@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -64,18 +63,28 @@ def write(
         .get_template("page.html")
         .render(
             title=title,
-            intro=_paragraphs(intro),
+            intro=intro,
             policy=_policy(css, script),
             style=Markup(css),  # the project's own file, like the script: neither contains anything from a record
             script=Markup(script),
             notes=notes,
             common=common,
-            chapters=[_chapter(number, one, notes) for number, one in enumerate(chapters, start=1)],
-            sections=[_section(number, one, list(plots), common) for number, one in enumerate(sections, start=1)],
+            chapters=chapters,
+            sections=sections,
+            plots=list(plots),
             cells=every,
             cells_table=cells.table(every),
             finished=sum(cell.state == "finished" for cell in every),
             root=root,
+            # what the template calls for a section, a plot, a text and a table
+            verdict=summary.verdict,
+            tables=scores.tables,
+            reading=captions.reading,
+            protocol=captions.protocol,
+            figures=figures.figures,
+            embedded=embed.picture,
+            words=style.words,
+            paragraphs=_paragraphs,
             table=html.render,
         )
     )
@@ -87,34 +96,6 @@ def _repeated(lists: Sequence[Sequence[str]], least: int) -> list[str]:
     """The sentences in at least `least` of the lists, each once: the page says them in one place."""
     every = dict.fromkeys(line for lines in lists for line in lines)
     return [line for line in every if sum(line in lines for lines in lists) >= least]
-
-
-def _section(number: int, section: Section, plots: list[Path], common: list[str]) -> dict[str, Any]:
-    shown = [(figure, embed.picture(figure.path)) for figure in figures.figures(section, plots)]
-    samples = [pair for pair in shown if pair[0].path.stem == figures.SAMPLES]
-    return {
-        "id": f"section-{number}",
-        "title": section.title,
-        "verdict": summary.verdict(section),
-        "samples": samples,
-        "tables": scores.tables(section),
-        "reading": [line for line in captions.reading(section) if line not in common],
-        "protocol": [line for line in captions.protocol(section) if line not in common],
-        "figures": [pair for pair in shown if pair not in samples],
-    }
-
-
-def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]:
-    named = [(path, style.words(path)[0]) for path in chapter.pictures]
-    shown = [figures.CaptionedPicture(path, name, "", f"{chapter.title}: {name}") for path, name in named]
-    return {
-        "id": f"part-{number}",
-        "title": chapter.title,
-        "paragraphs": _paragraphs(chapter.text),
-        "table": chapter.table,
-        "notes": [note for note in chapter.table.notes if note not in common] if chapter.table else [],
-        "figures": [(figure, embed.picture(figure.path)) for figure in shown],
-    }
 
 
 def _paragraphs(text: str) -> list[str]:

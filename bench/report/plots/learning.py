@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.report.content.rows import Row
 from bench.report.content.sections import Section
@@ -71,8 +71,7 @@ def _log(record: Record) -> pd.DataFrame | None:
 def _curve(
     axes: Axes, name: str, row: Row, logs: dict[Path, pd.DataFrame], dashes: dict[int, object], colour: str
 ) -> None:
-    ends = []
-    steady = []  # values that set the range: those of finished runs, if there are any
+    drawn, steady = [], []
     for record in row.records:
         log = logs.get(record.path)
         if log is None or name not in log.columns:
@@ -80,16 +79,14 @@ def _curve(
         line = log[["update", name]].dropna()
         look = {"linestyle": dashes[record.seed], "marker": "." if len(line) == 1 else None}
         axes.plot(line["update"], line[name], color=colour, alpha=0.9, **look)
-        if not record.finished and len(line):
-            ends.append((line["update"].iloc[-1], line[name].iloc[-1]))
-        values = line[name].to_numpy(dtype=float)
-        if record.finished:
-            steady.append(values)
-        elif not row.finished:
-            steady.append(values[: math.ceil(0.9 * len(values))])  # without the divergence at its end
+        drawn.append((record, line))
+        if record.finished or not row.finished:  # a run that diverged does not set the range if others finished
+            steady.append(line[name].to_numpy(dtype=float)[: None if record.finished else math.ceil(0.9 * len(line))])
     clipped = _limit(axes, np.concatenate(steady) if steady else np.empty(0))
-    for x, y in ends:  # a run diverges before it stops: keep its mark on the panel
-        axes.plot(x, np.clip(y, *axes.get_ylim()), "x", color=style.INK, clip_on=False, zorder=5)
+    for record, line in drawn:  # a run diverges before it stops: keep its mark on the panel
+        if not record.finished and len(line):
+            end = np.clip(line[name].iloc[-1], *axes.get_ylim())
+            axes.plot(line["update"].iloc[-1], end, "x", color=style.INK, clip_on=False, zorder=5)
     axes.set_title(style.literal(f"{row.label}: {name}") + (" (extremes cut off)" if clipped else ""))
     axes.set_xlabel("update")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -111,21 +108,17 @@ def _limit(axes: Axes, values: np.ndarray) -> bool:
     return any(np.min(y) < low - pad or np.max(y) > high + pad for y in drawn)
 
 
-def _scatter(
-    axes: Axes, section: Section, name: str, seconds: Callable[[Record], float | None], looks: style.Looks
-) -> None:
+def _scatter(axes: Axes, section: Section, name: str, seconds: Callable[[Record], float], looks: style.Looks) -> None:
     spans = []
     for row in section.rows:
         scored = [(record, entry["value"]) for record in row.finished if (entry := record.metric(name))]
         dots = [(x, value) for record, value in scored if (x := seconds(record))]
-        if dots:
-            spans += [x for x, _ in dots]
-            look = {"marker": looks.marker(row.label), "color": looks.colour(row.label), "markeredgecolor": "white"}
-            axes.plot(*zip(*dots, strict=True), linestyle="none", markersize=7, alpha=0.85, **look)
-    axes.set_xscale("log")
+        spans += [x for x, _ in dots]
+        look = {"marker": looks.marker(row.label), "color": looks.colour(row.label), "markeredgecolor": "white"}
+        axes.plot([x for x, _ in dots], [y for _, y in dots], linestyle="none", markersize=7, alpha=0.85, **look)
     if not spans:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=style.FAINT)
-        axes.xaxis.set_major_locator(NullLocator())
         return
+    axes.set_xscale("log")
     axes.set_xlim(min(spans) / 2, max(spans) * 2)  # at least a factor of four: two ticks of 1, 2, 5 always fit
     style.logarithmic(axes.xaxis, max(spans) / min(spans))
