@@ -23,11 +23,11 @@ def test_quick_shares_the_profiles_own_point():
     plan = plans.load("quick")
     cells = {run.folder: len(run.datasets) * len(run.models) * len(run.seeds) for run in plan.runs()}
     assert cells == {
-        "main": 9,
-        "ebm.steps=10,ebm.sigma=0.1,ebm.sigma_final=0.1": 3,
-        "ebm.steps=40,ebm.sigma=0.045,ebm.sigma_final=0.045": 3,
+        "main": 15,
+        "ebm.steps=22": 3,
+        "ebm.steps=44": 3,
         "ebm.sigma=0.1,ebm.sigma_final=0.1": 3,
-        "ebm.sigma=0.04,ebm.sigma_final=0.04": 3,
+        "ebm.sigma=0.07,ebm.sigma_final=0.07": 3,
         "ebm.n_f=16": 3,
         "ebm.n_f=64": 3,
     }
