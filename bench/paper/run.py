@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> l
         reuse.copy(one, sources)
     statuses = [status for one, cells in prepared for status in grid.complete(one, cells, evaluators)]
     if not arguments.only or TOY in arguments.only:
-        toy.run(out, updates=plan.toy_updates, progress=setup.progress)
+        toy.run(out, progress=setup.progress, **plan.toy)
     return statuses
 
 
