@@ -15,7 +15,9 @@ from pathlib import Path
 from bench import tracking
 from bench.config.commandline import (
     add_common,
+    add_jobs,
     add_settings,
+    check_jobs,
     check_outside,
     check_seeds,
     check_threads,
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"send logs, sample grids, settings and scores to {', '.join(TRACKERS)} too (docs/tracking.md)",
     )
     add_common(p, "the profile's")
+    add_jobs(p)
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
     )
@@ -102,6 +105,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--seeds", seeds)
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
+    check_jobs(arguments.jobs)
     track = tracking.check(arguments.track)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
@@ -110,11 +114,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_outside(out, *folders_of(datasets))
 
     from bench import report
+    from bench.engines.local import Local
     from bench.grid import grid
     from bench.scoring.setup import Setup
 
+    engine = Local(arguments.jobs)
     request = grid.Request(
-        setup=Setup.of(arguments, profile.features),
+        setup=engine.setup(Setup.of(arguments, profile.features)),
         profile=profile,
         overrides=changed,
         datasets=datasets,
@@ -125,7 +131,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         command=shlex.join(["python", "-m", "bench.compare", *argv]),
         track=track,
     )
-    statuses = grid.run(request)
+    evaluators: grid.Evaluators = {}
+    cells = grid.prepare(request, evaluators, at_once=engine.jobs)
+    statuses = engine.complete([(request, cells)], evaluators)
     report.build(out)
     say((out / "table.md").read_text(encoding="utf-8"))
     say(f"tables, plots and records: {out}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from bench.results.cell_folder import CellFolder
@@ -43,15 +44,25 @@ class MLflow:
         self.client.set_terminated(self.run_id, ends.get(status, "FAILED"))
 
 
+def _experiment(client: MlflowClient, name: str, place: str | None) -> str:
+    """The id of the experiment, made where it is not there; another process may make it at the same time."""
+    if (found := client.get_experiment_by_name(name)) is not None:
+        return found.experiment_id
+    try:
+        return client.create_experiment(name, artifact_location=place)
+    except MlflowException:
+        if (found := client.get_experiment_by_name(name)) is None:
+            raise
+        return found.experiment_id
+
+
 def start(folder: CellFolder, config: Mapping[str, Any]) -> MLflow:
     """A new run, or the one of this cell that was interrupted."""
     place, uri = (folder.out / FOLDER).absolute(), os.environ.get(URI)
     place.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(uri or f"sqlite:///{place / DATABASE}")
     name = folder.out.name or "shortrun"
-    experiment = client.get_experiment_by_name(name)
-    own = None if uri else (place / "mlflow-artifacts").as_uri()
-    number = experiment.experiment_id if experiment else client.create_experiment(name, artifact_location=own)
+    number = _experiment(client, name, None if uri else (place / "mlflow-artifacts").as_uri())
     for run in client.search_runs([number], f"tags.`{CELL}` = '{title(folder)}'"):
         if run.info.status not in ENDED:
             client.update_run(run.info.run_id, status="RUNNING")

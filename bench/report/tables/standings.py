@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from bench.report.content import statistics
 from bench.report.content.numerals import NONE, bracketed, count, listed, number, once, plus_minus, score_text
-from bench.report.content.ranking import Ranking, competes, rank
-from bench.report.content.sections import Row, Section
+from bench.report.content.ranking import Ranking, rank
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.content.summary import verdict
 from bench.report.tables.model import Cell, Table
 from bench.report.tables.scores import ARROWS
@@ -38,7 +42,7 @@ def standings(section: Section, origin: Mapping[Path, str]) -> Table:
         "interval where both have two training seeds or more; p is of Welch's test for that pair alone.",
         verdict(section).headline,
     ]
-    if any(not competes(row) for row in section.rows):
+    if any(not row.competes for row in section.rows):
         notes.append("Rows without a place were made elsewhere, or have no score: no test includes them.")
     headers = ("place", "model", lead["label"] + ARROWS[lead["better"]], *_HEADERS, *_COST)
     return Table.of_rows("Standings", headers, rows, notes=tuple(notes))
@@ -68,18 +72,15 @@ def _row(section: Section, row: Row, place: str, ranking: Ranking, origin: Mappi
 
 
 def _behind(section: Section, row: Row, ranking: Ranking) -> Cell:
-    """How much worse than the leader, as a number above 0."""
+    """How much worse than the leader, as a number above 0, with its interval where both have two seeds."""
     lead = section.lead
     assert lead is not None
-    name, sign = lead["name"], 1 if lead["better"] == "higher" else -1
-    if effect := ranking.effects.get(name, {}).get(row.label):
-        ends = sorted((sign * effect.low, sign * effect.high))
-        value = sign * effect.difference
-        return Cell(bracketed(value, ends), value)
-    first = next(one for one in section.rows if one.label == ranking.order[name][0])
-    means = [summary.mean for one in (first, row) if (summary := one.score(name))]
-    value = sign * (means[0] - means[1])
-    return Cell(number(value), value)
+    first = next(one for one in section.rows if one.label == ranking.order[lead["name"]][0])
+    best, own = first.values(lead["name"]), row.values(lead["name"])
+    worse, better = (best, own) if lead["better"] == "higher" else (own, best)
+    value = float(np.mean(worse) - np.mean(better))
+    interval = statistics.welch_interval(worse, better) if min(len(best), len(own)) > 1 else None
+    return Cell(bracketed(value, interval), value)
 
 
 def _number(value: float | None) -> Cell:
