@@ -194,7 +194,7 @@ def test_the_images_of_a_generator_are_those_that_it_makes(monkeypatch):
         ("flat", "gave torch.float32 (64, 64) where 64 images were asked for"),
         ("faulty", "failed (KeyError: 'weights\\nmissing'): mend it"),
         ("Shapeless", "does not say what it is called with: give it an attribute latent_shape, z_dim"),
-        ("NUMBER", "is a int: give a module"),
+        ("NUMBER", "is of type int: give a module"),
         ("none_such", "has no 'none_such'"),
     ],
 )

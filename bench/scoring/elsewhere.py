@@ -120,12 +120,13 @@ class Generator:
             raise UserError(f"{self.made} failed when called with nothing ({plugins.described(error)})") from error
         if isinstance(built, nn.Module):
             return built
-        raise UserError(f"{self.made} gives a {type(built).__name__}: give a module, or a callable (n, generator)")
+        raise UserError(f"{self.made} gives no module ({type(built).__name__}): give one, or a callable (n, generator)")
 
     def _draw(self, found: Any) -> Callable[[int, torch.Generator], Any]:
         if not isinstance(found, nn.Module):
             if not callable(found):
-                raise UserError(f"{self.made} is a {type(found).__name__}: give a module, or a callable (n, generator)")
+                kind = type(found).__name__
+                raise UserError(f"{self.made} is of type {kind}: give a module, or a callable (n, generator)")
             return found
         module = found.to(self.device).eval()
         if isinstance(module, GenerativeModel):
