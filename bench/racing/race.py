@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Point
 from bench.data import ImageData
 from bench.errors import DivergedError, UserError
 from bench.evaluation import Yardstick
@@ -24,7 +25,7 @@ from bench.grid.run_state import RunState
 from bench.grid.training import Clock, first_bad, one_update
 from bench.machine import runtime, signals
 from bench.racing import output
-from bench.racing.lanes import Lane, Point, Race
+from bench.racing.lanes import Lane, Race
 from bench.racing.turns import Rules
 from bench.results.locks import lock, taken
 from bench.results.record import first_difference

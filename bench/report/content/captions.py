@@ -37,6 +37,7 @@ def protocol(section: Section) -> list[str]:
         _data(section),
         _conditions(section),
         *_timing(section),
+        *_checkpoints(section),
         *_failed(section),
     ]
 
@@ -268,6 +269,25 @@ def _throughput(stated: dict[str, Any]) -> str:
         "device": "on {}".format,
     }
     return ", ".join(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
+
+
+def _checkpoints(section: Section) -> list[str]:
+    """Which weights were scored, where they are not the last."""
+    found = [
+        (f"{row.label}, seed {record.seed}", chosen)
+        for row in section.rows
+        for record in row.finished
+        if (chosen := record.data["training"].get("checkpoint"))
+    ]
+    if not found:
+        return []
+    rule = found[0][1]
+    which = "; ".join(f"{whose}: update {one['update']:,}, {number(one['score'])}" for whose, one in found)
+    return [
+        f"Scored are not the last weights but, by the rule {rule['rule']}, those of the update whose "
+        f"{rule['metric']} was lowest ({count(rule['samples'], 'sample')} against {rule['against']}, which no score of "
+        f"these tables uses): {which}."
+    ]
 
 
 def _failed(section: Section) -> list[str]:
