@@ -46,14 +46,14 @@ GENERIC = {"train", "test", "val", "images"}  # folder names that say nothing ab
 class DataConfig:
     """The [data] section of a profile. Raises ValueError, naming the field, when a value is out of range."""
 
-    max_train: int = 40_000  # training images, at most
+    max_train: int = 40_000  # training images, at most; 0 for all
     held_out: int = 1_000  # held-out images, at most; never more than a sixth of the pool
     split_seed: int = 0
     image_size: int = 0  # side in pixels; 0: the set's own
     validation: int = 0  # training images set apart: only tuning scores against them, and nothing trains on them
 
     def __post_init__(self) -> None:
-        lows = {"max_train": 1, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
+        lows = {"max_train": 0, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
         for field, low in lows.items():
             value = getattr(self, field)
             require(self, field, type(value) is int and value >= low, f"a whole number, at least {low}")
@@ -130,10 +130,10 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
     chosen = order[: held_out + train + spare].tolist()
     images, notes = pool.read(chosen)
     _check(images, len(chosen), spec)
-    if (train, held_out) != (config.max_train, config.held_out):
+    if (config.max_train and train < config.max_train) or held_out < config.held_out:
         shortfall = (
             f"{len(pool):,} images: {train:,} for training and {held_out:,} held out, "
-            f"fewer than the protocol's {config.max_train:,} and {config.held_out:,}"
+            f"fewer than the protocol's {config.max_train or train:,} and {config.held_out:,}"
         )
         notes = (shortfall, *notes)
     if config.validation:
@@ -188,7 +188,7 @@ def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tu
     if pool < SMALLEST_POOL:
         raise UserError(f"{spec} has {pool} images, too few to split: at least {SMALLEST_POOL} are needed")
     held_out = min(config.held_out, pool // 6)
-    return min(config.max_train, pool - held_out), held_out
+    return min(config.max_train or pool, pool - held_out), held_out
 
 
 def content_hash(*parts: Tensor) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.contract.model import Trainer, count_parameters
-from bench.evaluation import Evaluation, Evaluator
+from bench.evaluation import Evaluation, Evaluator, counts
 from bench.grid import curve
 from bench.grid.cell import Cell
 from bench.grid.training import TrainingResult
@@ -71,6 +71,7 @@ def record_of(
         "images": {name: picture.describe(cell.folder.picture_path(name).name) for name, picture in pictures.items()},
         "log": LOG,
         "profile": profile,
+        "protocol": counts.protocol(evaluator.data, evaluator.config, evaluator.extractor.label),
         "command": command,
     }
 

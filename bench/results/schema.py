@@ -93,7 +93,7 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
     ("data", ("train", "held_out")),
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
-    "": {"log": str, "untrained": dict, "latent_dimensions": int},
+    "": {"log": str, "protocol": str, "untrained": dict, "latent_dimensions": int},
     "config": {"training": dict},
     "training": {"checkpoint": dict},
     "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},

@@ -30,6 +30,7 @@ def protocol(section: Section) -> list[str]:
     """How everything was measured, and what a reader must know about it."""
     return [
         *_shares(section),
+        *_protocol(section),
         *_scores(section),
         *_notes(section),
         *_references(section),
@@ -117,6 +118,13 @@ def _shares(section: Section) -> list[str]:
         "model, over that plus the variance between training seeds (one-way random effects), with its exact 95 % "
         "interval."
     ]
+
+
+def _protocol(section: Section) -> list[str]:
+    """The counts and the extractor in one sentence, where the records say them; older ones do not."""
+    words = once(str(record.data.get("protocol") or "") for record in section.records)
+    profiles = ", ".join(once(record.data["profile"] for record in section.records))
+    return [f"Protocol (profile {profiles}): {'; or '.join(words)}."] if words else []
 
 
 def _references(section: Section) -> list[str]:
