@@ -50,7 +50,8 @@ class DataConfig:
     held_out: int = 1_000  # held-out images, at most; never more than a sixth of the pool
     split_seed: int = 0
     image_size: int = 0  # side in pixels; 0: the set's own
-    validation: int = 0  # training images set apart: only tuning scores against them, and nothing trains on them
+    validation: int = 0  # training images set apart: choices are scored against them, and nothing trains on them
+    flip: bool = False  # mirror each image of a training batch with probability one half
 
     def __post_init__(self) -> None:
         lows = {"max_train": 0, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
@@ -58,11 +59,12 @@ class DataConfig:
             value = getattr(self, field)
             require(self, field, type(value) is int and value >= low, f"a whole number, at least {low}")
         require(self, "image_size", self.image_size <= 1024, "at most 1024")
+        require(self, "flip", type(self.flip) is bool, "true or false")
 
     def settings(self) -> dict[str, Any]:
-        """What a record says of the split. Without validation images it is the same as before there were any."""
+        """What a record says of it. Without validation images and mirroring it is the same as before there were any."""
         found = dataclasses.asdict(self)
-        return found if self.validation else {name: v for name, v in found.items() if name != "validation"}
+        return {name: value for name, value in found.items() if value or name not in ("validation", "flip")}
 
 
 PROTOCOL = DataConfig()  # the paper's
@@ -136,6 +138,8 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
             f"fewer than the protocol's {config.max_train or train:,} and {config.held_out:,}"
         )
         notes = (shortfall, *notes)
+    if config.flip:
+        notes = ("each image of a training batch is mirrored with probability one half", *notes)
     if config.validation:
         notes = (f"{config.validation:,} training images are set apart for tuning", *notes)
     fitted = held_out + train - config.validation  # the last training images are set apart, so that no other moves

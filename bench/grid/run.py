@@ -35,6 +35,7 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
             seed=cell.seed,
             folder=cell.folder,
             config=cell.training,
+            flip=cell.data.flip,
             save_grid=save_grid,
             score=curve.scorer(cell, evaluator, trainer.model),
             status=watched,

@@ -101,6 +101,7 @@ def train(
     seed: int,
     folder: CellFolder,  # where log and checkpoints go; a checkpoint that is there is continued
     config: TrainingConfig,
+    flip: bool = False,  # mirror about half of the images of each batch, as `data.flip` says
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
     score: Callable[[int], float] | None = None,  # called likewise for a point of `config.curve`; lower is better
     status: StatusWriter | None = None,
@@ -115,8 +116,9 @@ def train(
     with a checkpoint: signals.Interrupted. Under the rule "best" the model ends with the weights of its best score.
     """
     updates = trainer.config.updates
-    decides = [repr(config.settings())] if config.curve else []
-    run, batches = RunState.start(folder, trainer, seed, *decides), Batches(images, trainer.config.batch_size, seed)
+    decides = [*([repr(config.settings())] if config.curve else []), *(["flip"] if flip else [])]
+    run = RunState.start(folder, trainer, seed, *decides)
+    batches = Batches(images, trainer.config.batch_size, seed, flip=flip)
     best = config.checkpoint == "best"
     scored_updates = config.curve_updates(updates)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}

@@ -181,7 +181,7 @@ class Runner:
         self.cell = replace(cell, config=replace(cell.config, updates=lane.planned))
         self.lane, self.track = lane, track
         self.trainer = self.cell.new_trainer(tuple(track.images.shape[1:]), track.device)
-        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed)
+        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed, flip=cell.data.flip)
         self.run = RunState.start(cell.folder, self.trainer, cell.seed)
 
     def turn(self, target: float) -> bool:
