@@ -87,8 +87,10 @@ def race(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite."""
-    session.run(environment(session), "-m", "pytest", *session.posargs, external=True)
+    """The test suite, a process for each core; a file's tests share their fixtures, and so a process."""
+    session.run(
+        environment(session), "-m", "pytest", "-n", "auto", "--dist", "loadfile", *session.posargs, external=True
+    )
 
 
 @nox.session
