@@ -14,7 +14,9 @@ from pathlib import Path
 
 from bench.config.commandline import (
     add_common,
+    add_jobs,
     add_settings,
+    check_jobs,
     check_outside,
     check_seeds,
     check_threads,
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add_settings(p, "ebm.steps=50")
     p.add_argument("--out", type=Path, help="results folder (default: results/PROFILE)")
     add_common(p, "the profile's")
+    add_jobs(p)
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
     )
@@ -91,6 +94,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--seeds", seeds)
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
+    check_jobs(arguments.jobs)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
@@ -98,11 +102,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_outside(out, *folders_of(datasets))
 
     from bench import report
+    from bench.engines.local import Local
     from bench.grid import grid
     from bench.scoring.setup import Setup
 
+    engine = Local(arguments.jobs)
     request = grid.Request(
-        setup=Setup.of(arguments, profile.features),
+        setup=engine.setup(Setup.of(arguments, profile.features)),
         profile=profile,
         overrides=changed,
         datasets=datasets,
@@ -112,7 +118,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         out=out,
         command=shlex.join(["python", "-m", "bench.compare", *argv]),
     )
-    statuses = grid.run(request)
+    evaluators: grid.Evaluators = {}
+    cells = grid.prepare(request, evaluators, at_once=engine.jobs)
+    statuses = engine.complete([(request, cells)], evaluators)
     report.build(out)
     say((out / "table.md").read_text(encoding="utf-8"))
     say(f"tables, plots and records: {out}")

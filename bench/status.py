@@ -16,6 +16,7 @@ from bench.errors import UserError, one_line
 from bench.results.cell_folder import CellFolder
 from bench.results.layout import CELLS
 from bench.results.record import Record
+from bench.results.status import duration
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,6 @@ def _recorded(where: str, seed: str, record: Record) -> StatusLine:
 
 def _of(done: int, total: int) -> str:
     return f"{done} of {total}" if total else ""
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def table(found: Sequence[StatusLine]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from baselines.unet import UNet
 from bench.config import registry
 from bench.contract.seeds import seeded, seeded_init
 from bench.results.cell_folder import CellFolder
@@ -37,3 +39,12 @@ def cell_folder(out: Path) -> CellFolder:
 def images(n: int, image_shape=(1, 8, 8), seed=0) -> torch.Tensor:
     """Uniform noise in [-1, 1]."""
     return torch.rand(n, *image_shape, generator=seeded("images", seed)) * 2 - 1
+
+
+def random_unet(shape=(1, 8, 8), seed=0) -> UNet:
+    """In float64, no weight at zero: before its first update a U-Net's velocity is zero."""
+    with seeded_init(seeded("unet", seed)):
+        net = UNet(shape[0], shape[1], width=4, levels=2, blocks=1).double()
+        for p in net.parameters():
+            nn.init.normal_(p, std=0.3)
+    return net

@@ -1,4 +1,4 @@
-"""The chain's inner life: long runs, the residual view and moment matching, against chains that are known."""
+"""What happens inside a chain: long runs, the residual view and moment matching, against chains that are known."""
 
 from __future__ import annotations
 

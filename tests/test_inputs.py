@@ -20,7 +20,7 @@ from bench.config import toml
 from bench.config.commandline import check_outside, check_seeds, check_threads
 from bench.config.settings import LARGEST_NUMBER, load_profile
 from bench.errors import UserError
-from bench.paper import plan, toy
+from bench.paper import plan
 from bench.report.plots import style
 from tests.commands import refused
 from tests.fabricate import cell, comparison, record
@@ -137,7 +137,7 @@ def test_plots_do_not_depend_on_the_users_backend(results, tmp_path):
     assert list(root.glob("plots/*/scores.png"))
 
 
-@pytest.mark.parametrize("module", ["bench.paper.curves", "bench.paper.figures", "bench.report.plots.draw"])
+@pytest.mark.parametrize("module", ["bench.paper.figures", "bench.report.plots.draw"])
 def test_whatever_draws_can_be_imported_in_a_notebook(module):
     code = f"import os, {module}; assert os.environ['MPLBACKEND'] == {NOTEBOOK['MPLBACKEND']!r}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env={**os.environ, **NOTEBOOK})
@@ -186,8 +186,6 @@ def test_a_seed_that_no_record_holds_is_refused_at_the_start(option, seed, capsy
 @pytest.mark.parametrize("seed", REFUSAL)
 def test_seeds_of_other_programs_and_of_files_have_the_same_bound(seed, capsys, tmp_path, images):
     assert evaluate.main([*scoring(images), "--evaluation-seeds", seed]) == 2
-    assert "too large" in capsys.readouterr().err
-    assert toy.main(["--out", str(tmp_path), "--seed", seed]) == 2
     assert "too large" in capsys.readouterr().err
     head = 'description = "d"\ndatasets = ["digits"]\nmodels = ["vae"]\nfeatures = "auto"\n'
     for name, seeds in (

@@ -13,7 +13,7 @@ from bench.report.page.page import Chapter
 from bench.report.plots import bars, style
 from bench.report.plots import learning as curves
 from bench.report.plots import sheets as pictures
-from bench.report.tables.model import Table
+from bench.report.tables.model import Cell, Table
 from bench.results.cell_folder import read_all
 from tests import fabricate
 from tests.browser import chromium, show, skip_without
@@ -26,7 +26,8 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 WIDTHS, SCHEMES = (400, 1400), ("light", "dark")
 ATTACK = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 VALUES = ["9", "10", "1,000", "–", "-2.5", "10"]
-NUMBERS = Table.of_rows("Numbers", ("name", "value"), tuple(zip("abcdef", VALUES, strict=True)))
+CELLS = [Cell(text, None if text == "–" else float(text.replace(",", ""))) for text in VALUES]
+NUMBERS = Table.of_rows("Numbers", ("name", "value"), tuple(zip("abcdef", CELLS, strict=True)))
 # Every element with text of its own: its size, its contrast with what is behind it (WCAG 2.1), its first words.
 TEXTS = """
 const light = c => c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)

@@ -154,7 +154,7 @@ def test_main_is_a_folder_of_bench_compare(finished, monkeypatch, capsys):
 
 def test_a_diverged_cell_is_told_by_the_exit_status(finished, scale, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "build", no_outputs)
-    monkeypatch.setattr("bench.grid.grid.complete", lambda request, cells, evaluators: ["finished", "diverged"])
+    monkeypatch.setattr("bench.engines.local.Local.complete", lambda *_: ["finished", "diverged"])
     assert (
         paper.main(["--scale", str(scale), "--out", str(tmp_path / "out"), "--reuse", "--only", "table2", *QUIET]) == 1
     )

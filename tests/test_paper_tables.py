@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 
-from bench.paper import captions, curves, measured, tables
+from bench.paper import captions, figures, measured, tables
 from bench.paper import plan as plans
 from bench.report.content.statistics import t_interval
 from bench.report.tables import csv as csvs
@@ -222,7 +222,7 @@ def test_nothing_run_is_a_table_of_reported_numbers(tmp_path, quick):
     assert entry(row, "cells") == "3 not run"
     assert entry(row, "measured: KID") == "not run"
     assert "nothing has been measured yet" in " ".join(found["table-2"].notes)
-    assert curves.write(tmp_path, []) == []
+    assert figures.write(tmp_path, []) == []
 
 
 def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
@@ -249,9 +249,9 @@ def test_protocols_stand_in_tables_of_their_own(tmp_path, quick):
 
 def test_csv_has_full_precision(whole, partial):
     for table in whole.values():
-        lines = list(csv.reader(io.StringIO(csvs.render([table]))))
+        lines = list(csv.reader(io.StringIO(csvs.render(csvs.lines_of(table)))))
         assert {len(line) for line in lines} == {len(lines[0])}
-    lines = list(csv.DictReader(io.StringIO(csvs.render([whole["table-2"]]))))
+    lines = list(csv.DictReader(io.StringIO(csvs.render(csvs.lines_of(whole["table-2"])))))
     assert [line["K"] for line in lines][:3] == ["5", "10", "20"]
     assert lines[1]["reported: FID"] == "182.5"
     assert lines[1]["reported: FID, confirmed"] == "False"
@@ -275,9 +275,11 @@ def test_curves_leave_out_what_is_missing(partial, quick):
     out, _ = partial
     records = measured.read(out, quick)
     pairs = [(one, measured.ablation(out, one, records, measured.protocols(records))) for one in quick.ablations]
-    drawings = curves.write(out, pairs)
-    assert [drawing.path.name for drawing in drawings] == ["score-by-K.png", "score-by-sigma.png", "score-by-n_f.png"]
-    assert "sigma = 0.04: 3 diverged at updates 800, 801, 802" in drawings[1].caption
-    assert "on an axis of their own" in drawings[0].caption
-    before = [drawing.path.read_bytes() for drawing in drawings]
-    assert [drawing.path.read_bytes() for drawing in curves.write(out, pairs)] == before
+    drawn = figures.write(out, pairs)
+    paths = [path for one in drawn for path in one.pictures]
+    assert [path.name for path in paths] == ["score-by-K.png", "score-by-sigma.png", "score-by-n_f.png"]
+    assert "sigma = 0.04: 3 diverged at updates 800, 801, 802" in drawn[1].text
+    assert "on an axis of their own" in drawn[0].text
+    before = [path.read_bytes() for path in paths]
+    figures.write(out, pairs)
+    assert [path.read_bytes() for path in paths] == before

@@ -131,7 +131,8 @@ def test_a_small_cell_of_the_profiles_rules(profile, model, real, words, tmp_pat
     }
     source = f"folder:{tmp_path / 'set'}"
     asked = request(profile, tmp_path / "out", datasets=(source,), models=(model,), overrides=overrides)
-    assert grid.run(asked) == ["finished"]
+    evaluators: grid.Evaluators = {}
+    assert grid.complete(asked, grid.prepare(asked, evaluators), evaluators) == ["finished"]
     (record,) = read_all(tmp_path / "out")
     assert record.data["protocol"] == f"{words}, features of efficientnet-lite0, 64 px"
     assert record.metric("FD")["lead"]

@@ -69,7 +69,7 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"evaluation_seeds": [0, "1"]}, "not a list of one or more different integers"),
         (
             {"references": {"middle": {"title": "", "metrics": []}}},
-            "references.middle is none of real, expected, blurred, noised, noise",
+            "references.middle is not one of real, expected, blurred, noised, noise",
         ),
         ({"status": "running"}, "status 'running'"),
         ({"parameters": "many"}, "field parameters"),
@@ -97,7 +97,7 @@ def test_a_missing_field_is_named(tmp_path, path, named):
         ({"log": 3}, "field log is 3, which has the wrong type"),
         (
             {"references": {"a\x1b[31m\nb": {}}},
-            r"field references.a\?\[31m b is none of real, expected, blurred, noised, noise",
+            r"field references.a\?\[31m b is not one of real, expected, blurred, noised, noise",
         ),
     ],
 )
@@ -126,8 +126,8 @@ def test_a_wrong_field_is_named(tmp_path, change, named):
         ("data.notes", [1], "field data.notes"),
         ("environment.packages", [], "field environment.packages"),
         ("throughput.samples_per_second", -1, "field throughput.samples_per_second is -1, which is below 0"),
-        ("metrics.1.name", "FD", r"metrics\[1\].name is 'FD', which stands twice"),
-        ("metrics.1.label", "FD(efficientnet-lite0)", r"metrics\[1\].label is .*, which stands twice"),
+        ("metrics.1.name", "FD", r"metrics\[1\].name is 'FD', which occurs twice"),
+        ("metrics.1.label", "FD(efficientnet-lite0)", r"metrics\[1\].label is .*, which occurs twice"),
         ("references.real.metrics.0.per_seed", [1.0, 1.0], r"references.real.metrics\[0\].per_seed"),
         ("curves.0.y", [1.0], r"curves\[0\] does not have as many numbers x as y"),
         ("curves.0.x", [], r"curves\[0\] does not have as many numbers x as y"),

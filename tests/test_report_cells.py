@@ -38,7 +38,8 @@ def test_out_of_memory_is_an_outcome_of_its_own():
     assert rank(section).withheld["KID"] == "ebm"  # a mean over survivors wins nothing
     text = "\n".join(caption(section))
     assert "Out of memory, and in no average: ebm, seed 3: out of memory at update 3" in text
-    assert "not bold, as it has runs out of memory: ebm" in text
+    assert "ebm is ahead in KID" in text
+    assert "but not all of its runs finished" in text
 
 
 def test_every_kind_of_end_is_counted():

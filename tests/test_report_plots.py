@@ -22,7 +22,7 @@ from tests.fabricate import section_of
 PLOTS = [
     "chain.png",
     "curve_energy_by_step.png",
-    "curve_gradient_norm_by_step.png",
+    "curve_gradient_norm.png",
     "curve_kid_by_chain_length.png",
     "curve_mse_by_decodes.png",
     "interpolations.png",

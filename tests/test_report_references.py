@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.report.content.captions import caption
-from bench.report.content.ranking import rank
+from bench.report.content.ranking import Bar, rank
 from bench.report.content.sections import Section
 from bench.report.content.summary import verdict
 from bench.report.tables.scores import tables
@@ -42,14 +42,13 @@ def test_a_column_that_spoilt_images_win_has_no_winner():
     section = spoilt(decided(), density=8.4, FD=400.0)
     found = rank(section)
     reason = f"images that are {BLURRED} score better than real, held out"
-    assert found.barred == {"density": reason}
+    assert found.barred == {"density": Bar("blurred images", reason)}
     assert "density" not in {**found.best, **found.p_values, **found.untested}
     assert found.best == {name: label for name, label in plain.best.items() if name != "density"}
     assert found.comparisons == plain.comparisons - 1
     assert found.order["density"] == plain.order["density"]
-    line = f"Not tested, and no winner is named, as {reason}: density(efficientnet-lite0)."
-    assert line in caption(section)
-    assert f"No winner is named in density, as {reason}." in verdict(section).points
+    assert f"No winner is named in density, as {reason}." in caption(section)
+    assert "Barred: blurred images win: density." in caption(section)
 
 
 def test_a_barred_lead_score_names_no_winner():
@@ -64,7 +63,11 @@ def test_two_kinds_of_spoilt_images_are_both_named():
     records = decided()
     spoilt(records, precision=1.0)
     section = spoilt(records, "real, with noise", "noised", precision=1.0)
-    assert rank(section).barred["precision"].startswith(f"images that are {BLURRED} and real, with noise score better")
+    assert (
+        rank(section)
+        .barred["precision"]
+        .reason.startswith(f"images that are {BLURRED} and real, with noise score better")
+    )
 
 
 def test_noise_bars_a_column_too():
@@ -73,7 +76,8 @@ def test_noise_bars_a_column_too():
         for one in record["references"]["noise"]["metrics"]:
             one |= {"n_generated": 299} | ({"value": 1.0, "per_seed": [1.0]} if one["name"] == "recall" else {})
     assert (
-        rank(section_of(*records)).barred["recall"] == "images that are uniform noise score better than real, held out"
+        rank(section_of(*records)).barred["recall"].reason
+        == "images that are uniform noise score better than real, held out"
     )
 
 

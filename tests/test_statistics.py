@@ -10,12 +10,9 @@ import pytest
 import scipy.stats
 
 from bench.report.content.statistics import (
-    effect,
     holm,
     lead_first,
-    permutation_test,
     t_interval,
-    variance_parts,
     welch,
     winner,
     winners,
@@ -34,8 +31,8 @@ def gaussians(*shape, seed):
 
 def test_the_interval_is_scipys():
     x = [3.0, 4.5, 7.25, 1.0]
-    expected = scipy.stats.t.interval(0.9, df=3, loc=np.mean(x), scale=scipy.stats.sem(x))
-    assert t_interval(x, 0.9) == pytest.approx(expected, rel=1e-12)
+    expected = scipy.stats.t.interval(0.95, df=3, loc=np.mean(x), scale=scipy.stats.sem(x))
+    assert t_interval(x) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
@@ -49,33 +46,23 @@ def test_the_interval_of_values_that_do_not_vary_is_a_point():
 
 
 @pytest.mark.parametrize(
-    ("values", "confidence", "message"),
-    [([1.0], 0.95, "1 values: 2"), ([], 0.95, "0 values"), ([1, float("nan")], 0.95, "finite"), ([1, 2], 95, "95")],
+    ("values", "message"), [([1.0], "1 values: 2"), ([], "0 values"), ([1, float("nan")], "finite")]
 )
-def test_intervals_of_too_little_are_refused(values, confidence, message):
+def test_intervals_of_too_little_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
-        t_interval(values, confidence)
+        t_interval(values)
 
 
 # Tests
 
 
-def test_welch_is_scipys():
+def test_welch_is_the_worked_formula():
     a, b = gaussians(50, 3, seed=1), 2 * gaussians(50, 5, seed=2) + 1
-    expected = scipy.stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue
-    np.testing.assert_allclose(welch(a, b), expected, rtol=1e-9)
+    of_a, of_b = a.var(1, ddof=1) / 3, b.var(1, ddof=1) / 5
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / 2 + of_b**2 / 4)  # Satterthwaite's
+    t = (a.mean(1) - b.mean(1)) / np.sqrt(of_a + of_b)
+    np.testing.assert_allclose(welch(a, b), 2 * scipy.stats.t.sf(np.abs(t), freedom), rtol=1e-9)
     assert isinstance(welch(a[0], b[0]), float)
-
-
-def test_the_difference_of_means_has_scipys_interval():
-    a, b = gaussians(3, seed=1), 2 * gaussians(5, seed=2) + 1
-    found = effect(a, b)
-    expected = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert found.difference == pytest.approx(a.mean() - b.mean())
-    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-9)
-    assert (found.low < 0 < found.high) == (welch(a, b) > 0.05)
-    same = effect([1, 1, 1], [3, 3])
-    assert (same.difference, same.low, same.high) == (-2, -2, -2)
 
 
 def test_welch_of_samples_that_do_not_vary():
@@ -84,37 +71,12 @@ def test_welch_of_samples_that_do_not_vary():
     assert 0 < welch([1, 1, 1], [2, 2, 2.5]) < 1
 
 
-@pytest.mark.parametrize(("n", "m"), [(3, 3), (4, 6)])
-def test_the_exact_permutation_test_is_scipys(n, m):
-    a, b = gaussians(n, seed=n), gaussians(m, seed=m + 10) + 0.7
-    exact = scipy.stats.permutation_test(
-        (a, b), lambda x, y: abs(np.mean(x) - np.mean(y)), n_resamples=np.inf, alternative="greater"
-    )
-    assert permutation_test(a, b) == pytest.approx(exact.pvalue, rel=1e-12)
-    assert permutation_test(a, b) == permutation_test(b, a)
-
-
-def test_the_least_p_value_of_three_against_three_is_a_tenth():
-    assert permutation_test([1, 2, 3], [11, 12, 13]) == pytest.approx(0.1)
-    assert permutation_test([1, 2, 3, 4], [11, 12, 13, 14]) == pytest.approx(2 / 70)
-    assert permutation_test([1, 1, 1], [1, 1, 1]) == 1
-    assert permutation_test([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]) == 1  # equal but for rounding
-
-
-def test_large_samples_are_permuted_at_random_but_equally():
-    a, b = gaussians(40, seed=1), gaussians(40, seed=2) + 0.5
-    p = permutation_test(a, b, seed=5)
-    assert p == permutation_test(a, b, seed=5)
-    assert p == pytest.approx(scipy.stats.ttest_ind(a, b).pvalue, abs=0.01)
-    assert permutation_test(a, a + 50) == pytest.approx(1 / 10_000)
-
-
 def test_holm_is_the_worked_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.9]) == [1, 1]
-    assert holm([]) == []
+    assert holm([0.6, 0.9]).tolist() == [1, 1]
+    assert holm([]).shape == (0,)
     many = np.array([[0.01, 0.04, 0.03, 0.005], [0.6, 0.9, 0.5, 1.0]])
-    np.testing.assert_array_equal(holm(many), [holm(row.tolist()) for row in many])
+    np.testing.assert_array_equal(holm(many), [holm(row) for row in many])
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([0.2, 1.2])
 
@@ -123,58 +85,6 @@ def test_others_follow_the_lead():
     assert lead_first(0.01, [0.02, 0.001, 0.6]) == pytest.approx([0.04, 0.01, 0.6])  # Holm: 0.04, 0.003, 0.6
     assert lead_first(0.2, [0.02, 0.001, 0.6]) == pytest.approx([0.2, 0.2, 0.6])
     assert lead_first(0.2, []).shape == (0,)
-
-
-# Parts of the variance
-
-
-def test_parts_of_the_variance_are_those_that_were_put_in():
-    training, sampling = 4.0, 1.0
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(400):
-        scores = 10 + 2 * rng.standard_normal((5, 1)) + rng.standard_normal((5, 3))
-        found.append(variance_parts(scores.tolist()))
-    assert np.mean([p.training for p in found]) == pytest.approx(training, rel=0.1)
-    assert np.mean([p.sampling for p in found]) == pytest.approx(sampling, rel=0.1)
-    assert all(p.total == pytest.approx(p.training + p.sampling) for p in found)
-    assert np.median([p.share for p in found]) == pytest.approx(0.2, abs=0.05)
-
-
-@pytest.mark.parametrize("training", [0.25, 4.0, 100.0])
-def test_the_interval_of_the_share_covers_it_95_percent_of_the_time(training):
-    rng, trials = np.random.default_rng(3), 2000
-    scores = training**0.5 * rng.standard_normal((trials, 5, 1)) + rng.standard_normal((trials, 5, 3))
-    found = [variance_parts(each) for each in scores.tolist()]
-    low, high = np.transpose([parts.interval for parts in found])
-    share = 1 / (1 + training)
-    assert 0.94 <= np.mean((low <= share) & (share <= high)) <= 0.96
-    assert (low >= 0).all()
-    assert (high <= 1).all()
-    assert all(parts.interval[0] <= parts.share <= parts.interval[1] for parts in found)
-
-
-def test_parts_of_the_variance_by_hand():
-    parts = variance_parts([[1.0, 2.0], [3.0, 4.0]])  # within 0.5; means 1.5 and 3.5, variance 2
-    assert (parts.sampling, parts.training) == (pytest.approx(0.5), pytest.approx(2 - 0.25))
-    assert parts.share == pytest.approx(0.5 / 2.25)
-    same = variance_parts([[1.0, 3.0], [3.0, 1.0]])  # means agree better than sampling explains
-    assert (same.training, same.share) == (0, 1)
-    nothing = variance_parts([[1.0, 1.0], [1.0, 1.0]])
-    assert (nothing.share, nothing.interval) == (0, (0, 1))
-    assert variance_parts([[1.0, 1.0], [2.0, 2.0]]).interval == (0, 0)
-    f = 16 / 0.5  # mean squares between and within of the first, 1 and 2 degrees of freedom
-    bounds = [2 / (f / scipy.stats.f.ppf(q, 1, 2) + 1) for q in (0.025, 0.975)]
-    wide = variance_parts([[1.0, 2.0], [5.0, 6.0]])
-    assert wide.interval == pytest.approx((bounds[0], min(1, bounds[1])), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"), [([[1, 2]], "1 training seed"), ([[1], [2]], "1 values"), ([[1, 2], [3]], "one length")]
-)
-def test_parts_of_too_little_are_refused(scores, message):
-    with pytest.raises(ValueError, match=message):
-        variance_parts(scores)
 
 
 # Winners
@@ -186,10 +96,8 @@ def test_the_winner_has_the_best_mean_in_the_direction_asked_for():
     assert (best, set(p_values)) == ("a", {"b", "c"})
     assert p_values["b"] == pytest.approx(welch(rows["a"], rows["b"]))
     assert winner(rows, "higher")[0] == "b"
-    with pytest.raises(ValueError, match="'none'"):
-        winner(rows, "none")
-    with pytest.raises(ValueError, match="without rows"):
-        winner({}, "lower")
+    with pytest.raises(ValueError, match="1 values"):
+        winner(rows | {"d": [0.5]}, "lower")
 
 
 FAR, NEAR = {"a": [1.0, 1.1, 1.2], "b": [9.0, 9.1, 9.2]}, {"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]}
@@ -198,14 +106,12 @@ FAR, NEAR = {"a": [1.0, 1.1, 1.2], "b": [9.0, 9.1, 9.2]}, {"a": [1.0, 2.0, 3.0],
 def test_a_column_has_a_winner_where_every_other_row_is_worse_beyond_chance():
     third = {**FAR, "c": [1.05, 1.15, 1.25]}  # as good as the best
     found = winners({"FD": ("lower", FAR), "IS": ("higher", FAR), "KID": ("lower", NEAR), "MSE": ("lower", third)})
-    assert found.best == {"FD": "a", "IS": "b", "KID": None, "MSE": None}
+    assert found.best == {"FD": "a", "IS": "b"}
     assert found.comparisons == 4
     assert found.p_values["MSE"]["b"] < 0.05 < found.p_values["MSE"]["c"]
     assert found.decisive["MSE"] >= found.p_values["MSE"]["c"]
     assert found.untested == {}
     assert found.test == "Welch's t-test against each other model, Holm-corrected"
-    assert found.effects["FD"]["b"] == effect(FAR["a"], FAR["b"])
-    assert found.effects["IS"]["a"].difference == pytest.approx(8)
 
 
 def test_the_correction_is_over_the_columns_and_not_over_the_rows():
@@ -213,7 +119,7 @@ def test_the_correction_is_over_the_columns_and_not_over_the_rows():
     alone = winners({"x": column})
     assert alone.best == {"x": "a"}
     table = winners({str(i): column for i in range(10)})
-    assert set(table.best.values()) == {None}
+    assert table.best == {}
     assert table.decisive["0"] == pytest.approx(min(1, 10 * alone.decisive["x"]))
     assert alone.decisive["x"] == alone.p_values["x"]["b"] == welch(column[1]["a"], column[1]["b"])
     rows = winners({"x": ("lower", column[1] | {"c": [1.4, 1.5, 1.6], "d": [9.0, 9.1, 9.2]})})
@@ -228,10 +134,10 @@ def test_the_lead_is_tested_first_and_opens_the_others():
     assert found.decisive["0"] == found.decisive["KID"] == found.p_values["KID"]["b"]
     assert "the lead score first" in found.test
     shut = winners({**others, "KID": ("lower", NEAR)}, lead="KID")
-    assert set(shut.best.values()) == {None}
+    assert shut.best == {}
     assert shut.decisive["0"] == shut.decisive["KID"] > 0.05
     untestable = winners({**others, "KID": ("lower", {"a": [1.0, 1.1], "b": [2.0, 2.1]})}, lead="KID")
-    assert untestable.best == {**dict.fromkeys(others, "a"), "KID": None}
+    assert untestable.best == dict.fromkeys(others, "a")
     assert untestable.test == "Welch's t-test against each other model, Holm-corrected"
 
 
@@ -244,7 +150,7 @@ def test_what_cannot_be_tested_says_why_and_counts_as_no_comparison():
             "IS": ("higher", {"a": three}),
         }
     )
-    assert found.best == {"FD": None, "memorization": None, "IS": None}
+    assert found.best == {}
     assert found.untested == {"FD": "fewer than three seeds", "memorization": "not ranked", "IS": "fewer than two rows"}
     assert found.comparisons == 0
     assert winners({}).best == {}
@@ -262,7 +168,7 @@ def test_many_tables_at_once_are_decided_as_one_is():
         found = winners(table, lead="0")
         assert [found.decisive[str(i)] for i in range(4)] == pytest.approx(p[trial])
         names = ["abc"[index] if own <= 0.05 else None for index, own in zip(best[trial], p[trial], strict=True)]
-        assert [found.best[str(i)] for i in range(4)] == names
+        assert [found.best.get(str(i)) for i in range(4)] == names
     assert 0 < np.mean(p <= 0.05) < 1
 
 

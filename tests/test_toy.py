@@ -7,13 +7,11 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-import ebm.toy
 from bench.contract.seeds import seeded
 from bench.errors import UserError
 from bench.paper import toy
@@ -177,18 +175,10 @@ def test_damage_is_found(kept, tmp_path):
 def test_reading_and_drawing_need_no_torch(kept):
     code = (
         "import sys; from pathlib import Path; from bench.paper import figures;"
-        "drawn = figures.write(Path(sys.argv[1]), {});"
-        "print([one.path.name for one in drawn], 'torch' in sys.modules, 'ebm' in sys.modules)"
+        "drawn = figures.write(Path(sys.argv[1]), []);"
+        "print([path.name for one in drawn for path in one.pictures], 'torch' in sys.modules, 'ebm' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(kept)], capture_output=True, text=True, cwd=REPOSITORY, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, "['toy.png'] False False\n"), done.stderr
-
-
-def test_the_command(kept, monkeypatch, capsys):
-    monkeypatch.setattr(ebm.toy, "ToySettings", partial(ToySettings, **SMALL))
-    assert toy.main(["--out", str(kept), "--updates", "2", "--quiet"]) == 0
-    assert "two rings: total variation" in capsys.readouterr().out
-    assert toy.main(["--out", str(kept), "--updates", "0"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1

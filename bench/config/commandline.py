@@ -33,6 +33,17 @@ def add_common(p: argparse.ArgumentParser, features: str) -> None:
     p.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
+def add_jobs(p: argparse.ArgumentParser) -> None:
+    """The option of programs that run a grid."""
+    p.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cells side by side on this machine, which share --threads and the GPUs (default: 1; docs/scale.md)",
+    )
+
+
 def add_settings(p: argparse.ArgumentParser, example: str) -> None:
     """Options that override settings."""
     p.add_argument(
@@ -92,6 +103,28 @@ def check_threads(threads: int | None) -> None:
         raise UserError(f"--threads {one_line(threads)} is more than this machine can use: give at most {cores}")
 
 
+def check_jobs(jobs: int) -> None:
+    """UserError for no cells side by side, or more than the machine has cores."""
+    cores = os.cpu_count() or 1
+    if jobs < 1:
+        raise UserError(f"--jobs {one_line(jobs)} is too few: give at least 1")
+    if jobs > cores:
+        raise UserError(f"--jobs {one_line(jobs)} is more than this machine has cores: give at most {cores}")
+
+
+def failure(error: BaseException) -> str | None:
+    """The line for a user's mistake or a disk that takes no more; None for any other error."""
+    if isinstance(error, UserError):
+        return str(error)
+    if not isinstance(error, OSError) or error.errno not in DISK:
+        return None
+    place = f" {error.filename}" if error.filename else ""
+    return (
+        f"cannot write{place}: {error.strerror}; free some space or change the permissions: the same command "
+        "continues where it stopped"
+    )
+
+
 def outcome(program: str, action: Callable[[], int]) -> int:
     """The exit status of what a program does: its own, 2 after one line for a user's mistake or a disk that takes no
     more, 130 after SIGINT, 143 after SIGTERM, and 141 where the reader of its output has gone.
@@ -99,18 +132,11 @@ def outcome(program: str, action: Callable[[], int]) -> int:
     try:
         with signals.handled():
             return shown(action)
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in DISK:
+    except (UserError, OSError) as error:
+        line = failure(error)
+        if line is None:
             raise
-        place = f" {error.filename}" if error.filename else ""
-        print(
-            f"{program}: cannot write{place}: {error.strerror}; free some space or change the permissions: the same "
-            "command continues where it stopped",
-            file=sys.stderr,
-        )
+        print(f"{program}: {line}", file=sys.stderr)
         return 2
     except signals.Interrupted as error:
         print(f"{program}: {error}; the same command continues where it stopped", file=sys.stderr)

@@ -120,7 +120,7 @@ class GenerativeModel(nn.Module):
         samples: Callable[[], Tensor],  # gives m samples (m, C, H, W) in [-1, 1], those that are scored
         far: bool,  # also follow a few samplers far beyond their own length, which takes long
     ) -> Diagnostics:
-        """Scores and curves of the sampler's inner life, in the group "diagnostics"."""
+        """Scores and curves of what happens inside the sampler, in the group "diagnostics"."""
         return Diagnostics()
 
 

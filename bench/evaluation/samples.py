@@ -56,7 +56,7 @@ def _samples(
 
 
 def check_metrics(config: EvaluationConfig, *, natural: bool = True) -> None:
-    """Raise UserError for metrics that are not there, and for a lead that is none of them or ranks nothing.
+    """Raise UserError for metrics that are not there, and for a lead that is not one of them or ranks nothing.
 
     `natural` says whether the images are, as the data set's `Source` has it.
     """

@@ -43,6 +43,11 @@ class Cell:
     def folder(self) -> CellFolder:
         return CellFolder(self.out, self.dataset, self.model, self.seed)
 
+    @property
+    def title(self) -> str:
+        """Its name in what is said of a run."""
+        return f"{self.dataset} {self.model} seed {self.seed}"
+
     def model_settings(self) -> dict[str, Any]:
         """The record's `config.model`."""
         return {"factory": self.model_name, **asdict(self.config)}

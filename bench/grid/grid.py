@@ -6,6 +6,7 @@ A cell's way: planned (`request.py`), prepared here, run (`run.py`), recorded an
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -26,16 +27,10 @@ WAIT = 2.0  # seconds between looks at cells that other processes work on
 Evaluators = dict[tuple[object, ...], Evaluator]  # by all that decides one; requests may share them
 
 
-def run(request: Request) -> list[str]:
-    """`prepare` and `complete`: the status of all cells in order, of `bench.results.schema.STATUSES`."""
-    evaluators: Evaluators = {}
-    return complete(request, prepare(request, evaluators), evaluators)
-
-
-def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
+def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> list[Cell]:
     """All cells of a request, after everything was refused that can be, with nothing written and nothing trained.
 
-    `evaluators` gets those that the cells need.
+    `evaluators` gets those that the cells need. `at_once` cells are going to be trained side by side.
     """
     setup = request.setup
     setup.configure()
@@ -47,7 +42,7 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
     _refuse_conflicts(cells, records, setup.extractor.label)
     kept = most = 0  # bytes on the disk
     for cell in cells:
-        key = _key(cell, request)
+        key = evaluator_key(cell, request)
         if key not in evaluators:
             evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)
             for note in evaluators[key].data.notes:
@@ -63,7 +58,7 @@ def prepare(request: Request, evaluators: Evaluators) -> list[Cell]:
             kept += missing * space.when_done(trainer)
             best = cell.training.checkpoint == "best"
             most = max(most, space.while_training(trainer, best=best) if missing else 0)
-    space.refuse_full(request.out, kept + most)
+    space.refuse_full(request.out, kept + at_once * most)
     return cells
 
 
@@ -73,10 +68,7 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
     Several processes may run one grid: each takes the cells that no other one works on, and comes back to the rest
     until they are there, or free.
     """
-    for cell in cells:
-        with cell.folder.held() as own:  # else another process tells of it
-            if own and not cell.folder.has_record and cell.folder.read_status() is None:
-                cell.folder.write_status(CellStatus("waiting", updates=cell.config.updates))
+    announce(cells)
     statuses: dict[int, str] = {}
     told = False
     while len(statuses) < len(cells):
@@ -86,8 +78,8 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
                 continue
             with cell.folder.held() as own:
                 if own:
-                    title = f"[{index + 1}/{len(cells)}] {cell.dataset} {cell.model} seed {cell.seed}"
-                    statuses[index] = _one(cell, evaluators[_key(cell, request)], request, title)
+                    evaluator = evaluators[evaluator_key(cell, request)]
+                    statuses[index] = one(cell, evaluator, request, title_of(cells, index))
         if len(statuses) == before:
             if not told:
                 say(f"waiting for {len(cells) - len(statuses)} cells that another process works on")
@@ -96,11 +88,30 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
     return [statuses[index] for index in range(len(cells))]
 
 
-def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
+def announce(cells: Sequence[Cell]) -> None:
+    """Write the status of cells that nobody has begun, for who watches from another process."""
+    for cell in cells:
+        with cell.folder.held() as own:  # else another process tells of it
+            if own and not cell.folder.has_record and cell.folder.read_status() is None:
+                cell.folder.write_status(CellStatus("waiting", updates=cell.config.updates))
+
+
+def title_of(cells: Sequence[Cell], index: int) -> str:
+    """A cell's name in what is said of a run: `[2/9] digits vae seed 0`."""
+    return f"[{index + 1}/{len(cells)}] {cells[index].title}"
+
+
+def recorded(cell: Cell) -> str:
+    """The status of a cell that has a record, after what its training left is gone. The caller holds its lock."""
+    status = cell.folder.read_record().data["status"]
+    cell.folder.clean_up(status)
+    return status
+
+
+def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     """Run one cell to its record, unless it has one; its status. The caller holds its lock."""
     if cell.folder.has_record:
-        status = cell.folder.read_record().data["status"]
-        cell.folder.clean_up(status)
+        status = recorded(cell)
         say(f"{title}: already there ({status})")
         return status
     started = time.monotonic()
@@ -116,7 +127,8 @@ def _one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     return found.status
 
 
-def _key(cell: Cell, request: Request) -> tuple[object, ...]:
+def evaluator_key(cell: Cell, request: Request) -> tuple[object, ...]:
+    """What decides a cell's evaluator, among `Evaluators`."""
     return cell.source, cell.data, cell.evaluation, request.setup
 
 

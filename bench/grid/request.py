@@ -95,7 +95,7 @@ def _refuse_unknown_sections(profile: Profile, known: Iterable[str]) -> None:
 
 
 def _labelled(what: str, labels: dict[str, str], asked: tuple[str, ...]) -> dict[str, str]:
-    """Name to label, refused when a name or a label stands twice."""
+    """Name to label, refused when a name or a label is given twice."""
     if len(labels) < len(asked):
         raise UserError(f"--{what} {' '.join(asked)} names one twice: name each once")
     taken: dict[str, str] = {}

@@ -56,6 +56,13 @@ def hindrance() -> str:
     )
 
 
+def visible() -> list[str]:
+    """The GPUs that torch sees, as CUDA_VISIBLE_DEVICES names them; each alone is a value for another process."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    count = torch.cuda.device_count()
+    return named[:count] or [str(number) for number in range(count)]
+
+
 @cache
 def driver() -> str | None:
     """The version of NVIDIA's driver; None where nothing says."""

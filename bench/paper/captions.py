@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.paper.measured import Measured
+from bench.paper.measured import planned
 from bench.paper.plan import MODEL, SETTINGS, SYMBOLS, Ablation
 from bench.paper.reported import UNCONFIRMED, reported
 from bench.report.content.numerals import NONE, count, listed, once
 from bench.report.content.outcomes import outcome
-from bench.results.record import Record
+from bench.report.content.sections import Section
 
 _NAMES = SYMBOLS | {"energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
 _SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # settings that have a column
 
 
-def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
+def comparison(table: str, parts: dict[str, Section]) -> list[str]:
     """The sentences below Table 1a or 1b; `parts` maps data sets to what was measured."""
     there = ", ".join(facts["title"] for facts in reported().datasets.values())
     lines = [_sources(table, there, ", ".join(parts)), *_never_compared(table, list(parts.values()))]
@@ -35,7 +35,7 @@ def comparison(table: str, parts: dict[str, Measured]) -> list[str]:
     return lines + _reading(list(parts.values()), table)
 
 
-def ablation(one: Ablation, part: Measured) -> list[str]:
+def ablation(one: Ablation, part: Section) -> list[str]:
     """The sentences below Table 2, 3a or 3b."""
     values = reported().of(one.table)
     stated = {name: {getattr(value, name) for value in values} for name in SETTINGS if name not in _SHOWN[one.table]}
@@ -49,7 +49,7 @@ def ablation(one: Ablation, part: Measured) -> list[str]:
     return lines + _reading([part], one.table)
 
 
-def _inception(parts: Sequence[Measured]) -> list[str]:
+def _inception(parts: Sequence[Section]) -> list[str]:
     """What keeps the Inception Score from saying here what it says in the paper."""
     lines = []
     for part in parts:
@@ -68,13 +68,13 @@ def _sources(table: str, there: str, here: str) -> str:
     return f"Reported: table {table} of {reported().source}, on {there}. Measured: {here}."
 
 
-def _never_compared(table: str, parts: Sequence[Measured]) -> list[str]:
+def _never_compared(table: str, parts: Sequence[Section]) -> list[str]:
     if all(comparable(table, part) for part in parts):
         return []
     return ["Where images or features differ, reported and measured numbers stand side by side and cannot be compared."]
 
 
-def comparable(table: str, part: Measured) -> bool:
+def comparable(table: str, part: Section) -> bool:
     """Whether a score under the paper's name means the same here: its images and, for IS and FID, its features."""
     if part.dataset not in {value.dataset for value in reported().of(table)}:
         return False
@@ -82,7 +82,7 @@ def comparable(table: str, part: Measured) -> bool:
     return table == "1b" or extractors == {reported().settings["extractor"]}
 
 
-def _differences(table: str, part: Measured, model: dict[str, Any]) -> str:
+def _differences(table: str, part: Section, model: dict[str, Any]) -> str:
     """One sentence with all settings that differ from the paper's; `model` holds those of its energy model."""
     records = part.records
     if not records:
@@ -145,10 +145,10 @@ def _value(value: Any) -> str:
     return f"{value:,}" if type(value) is int else f"{value:g}" if type(value) is float else str(value)
 
 
-def _reading(parts: Sequence[Measured], table: str) -> list[str]:
+def _reading(parts: Sequence[Section], table: str) -> list[str]:
     """How to read the entries, and what happened to every cell that did not finish."""
     lines = ["Measured: one training seed, in brackets the 95 % bootstrap interval over images."]
-    if any(line.planned > 1 for part in parts for line in part.rows):
+    if any(planned(row) > 1 for part in parts for row in part.rows):
         lines = [
             "Measured: mean ± half the width of its 95 % t interval over the finished training seeds; of a single "
             "seed, in brackets, the 95 % bootstrap interval over images."
@@ -156,12 +156,7 @@ def _reading(parts: Sequence[Measured], table: str) -> list[str]:
     if any(not value.confirmed for value in reported().of(table)):
         lines.append(f"{UNCONFIRMED}: the reported number still has to be confirmed against the paper.")
     for part in parts:
-        for line in part.rows:
-            name = line.point.folder if line.point else line.row.label
-            lines += [f"{part.dataset}, {name}, seed {record.seed}: {_end(record)}." for record in line.row.failed]
+        for label, record in ((row.label, record) for row in part.rows for record in row.failed):
+            message = f" ({record.data['message']})" if record.data["message"] else ""
+            lines.append(f"{part.dataset}, {label}, seed {record.seed}: {outcome(record)}{message}.")
     return lines
-
-
-def _end(record: Record) -> str:
-    message = record.data["message"]
-    return outcome(record) + (f" ({message})" if message else "")

@@ -1,100 +1,110 @@
-"""The paper's figures, from records and the cells' pictures alone: OUT/figures/<dataset>/*.png. No torch."""
+"""The figures that a paper run has beside those of its results folder: OUT/figures/. No torch.
+
+Scores against K, sigma and n_f with the paper's own numbers, and the toy.
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
+
+# isort: split
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
 from bench.paper import toy
-from bench.paper.plan import FIGURES, MAIN, MODEL
-from bench.report.content.sections import Row, Section, split
-from bench.report.page.figures import CaptionedPicture
-from bench.report.plots import curves, sheets, style
+from bench.paper.captions import comparable
+from bench.paper.measured import example, planned
+from bench.paper.plan import FIGURES, MODEL, SYMBOLS, Ablation
+from bench.paper.reported import reported
+from bench.report.content.sections import Section
+from bench.report.page.page import Chapter
+from bench.report.plots import curves, style
 
-WORDS = tomllib.loads((Path(__file__).parent / "figures.toml").read_text(encoding="utf-8"))
+PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient norm",), "gradient norm"))
+_FAR = 4  # an axis with a larger ratio of its ends is logarithmic
 
 
-def write(out: Path, sections: Mapping[str, Sequence[Section]], by_steps: Sequence[str] = ()) -> list[CaptionedPicture]:
-    """Every figure that the records allow: of `MAIN`'s cells, of the points `by_steps` of Table 2, and of the toy.
+def write(out: Path, ablations: Iterable[tuple[Ablation, Sequence[Section]]]) -> list[Chapter]:
+    """Draw every figure that the records allow, and remove those of protocols that are gone.
 
-    `sections` holds the sections of each setting, that is of each folder under `out`. The same records give the same
-    bytes. A figure whose pictures or curves no record has is left out. Raises UserError for damaged files of the toy.
+    The same records give the same bytes. Raises UserError for damaged files of the toy.
     """
-    drawings: list[CaptionedPicture] = []
     with style.style():
-        for section in sections.get(MAIN, ()):
-            drawings += _of_cells(out, section)
-        drawings += _by_steps(out, sections, by_steps)
-    return drawings + toy.draw(out)
+        chapters = [
+            _scores(out, one, part)
+            for one, parts in ablations
+            for part in parts
+            if any(row.finished for row in part.rows)
+        ]
+    drawn = {path for chapter in chapters for path in chapter.pictures}
+    for path in (out / FIGURES).glob("score-by-*.png"):
+        if path not in drawn:
+            path.unlink()
+    return chapters + toy.draw(out)
 
 
-def _of_cells(out: Path, section: Section) -> list[CaptionedPicture]:
-    """Figures of one section's cells: samples, chains, paths, reconstructions, diagnostics of the chain."""
-    if not any(row.finished for row in section.rows):
-        return []
-    folder, looks = _folder(out, section), style.Looks(row.label for row in section.rows)
-    drawings = []
-    for name, words in WORDS.items():
-        path, caption = folder / f"{name}.png", words["caption"]
-        if "figure" in words:
-            heading = f"{section.title}: {words['heading']}"
-            drawn = curves.together(section, words["figure"], path, looks, heading)
-        elif name in sheets.SHEETS:
-            drawn = sheets.sheet(section, path, name)
-        else:
-            drawn = sheets.reconstructions(section, path)
-        caption += f" {_scale(section)}" if name == "samples" else ""
-        drawings += [CaptionedPicture(path, f"{section.title}: {words['title']}", caption) for path in drawn]
-    return drawings
+def _scores(out: Path, one: Ablation, part: Section) -> Chapter:
+    """Scores by K, sigma or n_f: the mean over training seeds with its interval, and the paper's curve, dashed."""
+    same, looks = comparable(one.table, part), style.Looks([MODEL])
+    places = [point.settings[one.axis] for point in one.points]
+    theirs = "same features" if same else "Inception features, on the right-hand axis: shapes compare, numbers do not"
+    handles = [
+        Line2D([], [], color=looks.colour(MODEL), marker=looks.marker(MODEL), label="measured"),
+        Line2D([], [], color=style.FAINT, marker="D", linestyle="--", label=f"reported (CIFAR-10, {theirs})"),
+    ]
+    title = f"{part.dataset}: scores by {one.symbol}"
+    figure, panels = style.panels(title, 4, 2, (4.2, 3.0), handles, right=0.75)
+    for axes, (names, reported_score) in zip(panels, PANELS, strict=True):
+        if (metric := example(part, names)) is None:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, f"no {names[-1]} measured", ha="center", color=style.FAINT, transform=axes.transAxes)
+            continue
+        scores = [(x, row.score(metric["name"])) for x, row in zip(places, part.rows, strict=True)]
+        line = curves.MeanLine.of(MODEL, [(x, summary) for x, summary in scores if summary])
+        labels = {"x_label": one.symbol, "y_label": metric["label"], "log_x": max(places) > _FAR * min(places)}
+        curves.fill(axes, [line], labels, looks)
+        axes.set_title(style.direction(metric))
+        _reported(axes, one, reported_score, same=same)
+    ending = f".protocol-{part.number}" if part.number > 1 else ""
+    path = style.save(figure, out / FIGURES / f"score-by-{one.symbol}{ending}.png")
+    return Chapter(f"Scores by {one.symbol}", _caption(one, part, same), pictures=(path,))
 
 
-def _by_steps(out: Path, sections: Mapping[str, Sequence[Section]], settings: Iterable[str]) -> list[CaptionedPicture]:
-    """Gradient norm along the chain for each K of Table 2, a figure for each data set and protocol."""
-    chosen = [section for setting in settings for section in sections.get(setting, ())]
-    drawings = []
-    for section in split([record for part in chosen for record in part.records if record.model == MODEL]):
-        rows = _by_length(section)
-        path, looks = _folder(out, section) / "gradient-norm-by-K.png", style.Looks(row.label for row in rows)
-        title = f"{section.title}: gradient norm along the chain, for each K"
-        caption = (
-            "Mean ||dE/dx|| over chains. With fewer steps to go, each has to be longer; sigma differs between the "
-            f"points as well, as in the paper's Table 2. {_scale(section)}"
-        )
-        drawn = curves.together(replace(section, rows=rows), "gradient-norm", path, looks, title)
-        drawings += [CaptionedPicture(each, title, caption) for each in drawn]
-    return drawings
+def _reported(axes: Axes, one: Ablation, score: str | None, *, same: bool) -> None:
+    """Draw the paper's numbers, on an axis of their own if they cannot be compared."""
+    values = [value for value in reported().of(one.table) if value.score == score]
+    if not values:
+        return
+    right = axes if same else axes.twinx()
+    places = [value.place(one.axis) for value in values]
+    look = {"color": style.FAINT, "linestyle": "--", "marker": "D", "markersize": 3.5, "linewidth": 1.1, "zorder": 2}
+    right.plot(places, [float(value.value) for value in values], **look)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.9 * min(places)), max(high, 1.1 * max(places)))
+    if not same:
+        right.grid(visible=False)
+        right.spines["right"].set_visible(True)
+        right.set_ylabel(f"reported {score}", color=style.FAINT)
 
 
-def _by_length(section: Section) -> tuple[Row, ...]:
-    """The section's finished rows by K, labelled by K and sigma, and by the full label if these are not unique."""
-    rows = sorted((row for row in section.rows if row.finished), key=_steps)
-    labels = []
-    for row in rows:
-        sigma = row.finished[0].data["config"]["model"].get("sigma")
-        labels.append(f"K = {_steps(row)}" + ("" if sigma is None else f", sigma {sigma:g}"))
-    return tuple(
-        replace(row, label=label if labels.count(label) == 1 else f"{label}: {row.label}")
-        for row, label in zip(rows, labels, strict=True)
-    )
-
-
-def _steps(row: Row) -> int:
-    return row.finished[0].data["network_evaluations_per_sample"]
-
-
-def _folder(out: Path, section: Section) -> Path:
-    return out / FIGURES / section.folder.removeprefix("plots/")
-
-
-def _scale(section: Section) -> str:
-    """What a reader must know before comparing a figure with the paper's."""
-    data = section.records[0].data["data"]
-    channels, height, width = data["image_shape"]
-    steps = {record.data["network_evaluations_per_sample"] for record in section.records} - {1}
-    chain = f", K = {', '.join(map(str, sorted(steps)))}" if steps else ""
-    return (
-        f"Here: {section.dataset}, {height} x {width}, {'colour' if channels == 3 else 'grey'}, "
-        f"{data['train']:,} training images{chain}; the paper: CIFAR-10, CelebA and LSUN, 40,000 images, K = 100."
-    )
+def _caption(one: Ablation, part: Section, same: bool) -> str:
+    fixed = ", ".join(f"{SYMBOLS[name]} = {value:g}" for name, value in one.fixed().items() if name != one.axis)
+    text = f"{part.dataset}: scores against {one.symbol}" + (f" at {fixed}" if fixed else "")
+    if len(one.seeds) > 1:
+        text += f"; means over up to {len(one.seeds)} training seeds with their 95 % t intervals."
+    else:
+        text += "; of a single training seed, so that nothing is known of how it varies between seeds."
+    if one.axis == "steps":
+        text += " Each K has its own sigma, as in the paper: table 2 lists both."
+    missing = [
+        f"{one.symbol} = {point.settings[one.axis]:g}: {row.status}"
+        for point, row in zip(one.points, part.rows, strict=True)
+        if len(row.finished) < planned(row)
+    ]
+    if missing:
+        text += f" Incomplete: {'; '.join(missing)}."
+    dashed = " Dashed: the paper's numbers on CIFAR-10"
+    return text + (f"{dashed}." if same else f"{dashed}, of other images and features, on an axis of their own.")

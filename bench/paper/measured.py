@@ -1,15 +1,20 @@
-"""What was measured for a plan: rows of records, by model or point, each with its missing cells."""
+"""What was measured for a plan: sections whose rows are models (Table 1) or points of an ablation, some without cells.
+
+A row holds the records of the planned training seeds under one protocol; `absent` are the planned cells that have none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.config.registry import label
-from bench.paper.plan import MAIN, MODEL, Ablation, Plan, Point
+from bench.paper.plan import MAIN, MODEL, Ablation, Plan
 from bench.report.content.outcomes import Absent
-from bench.report.content.sections import Row, Section, split
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section, split
 from bench.results.cell_folder import CellFolder, read_all
 from bench.results.record import Record
 from bench.results.status import status_text
@@ -18,38 +23,18 @@ Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A model (Table 1) or a point (ablations) under one protocol: a row of records, which may be empty."""
+class _Wanted:
+    """A planned row: the cells of one model in one folder under OUT."""
 
-    row: Row  # its `absent` are the planned cells without a record here
-    planned: int  # training seeds
-    point: Point | None = None
+    label: str
+    model: str
+    folder: str
+    seeds: Sequence[int]
+    others: bool  # whether records of further training seeds belong to the row as well
 
-    @property
-    def outcome(self) -> str:
-        """The text in place of a score: `not run`, `diverged`; the whole status if cells differ."""
-        count, _, rest = self.row.status.partition(" ")
-        same = count == str(len(self.row.records) + len(self.row.absent))
-        return rest.partition(" at update")[0] if same else self.row.status
-
-    def place(self, axis: str) -> float:
-        """The position of an ablation's point along `axis`: its K, sigma or n_f."""
-        assert self.point is not None
-        return self.point.settings[axis]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The rows of one data set under one protocol. Another protocol gets an object and a table of its own."""
-
-    dataset: str  # its label
-    number: int  # of the protocol, from 1
-    of: int
-    rows: tuple[PaperRow, ...]
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for line in self.rows for record in line.row.records]
+    def takes(self, record: Record, dataset: str) -> bool:
+        same = (record.dataset, record.model) == (dataset, self.model)
+        return same and (self.others or record.seed in self.seeds)
 
 
 def read(out: Path, plan: Plan) -> Records:
@@ -62,57 +47,60 @@ def protocols(records: Records) -> list[Section]:
     return split([record for own in records.values() for record in own])
 
 
-def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Measured]]:
-    """Table 1: for each data set, in the plan's order, one `Measured` per protocol, with a row for each model."""
-    found = {}
-    for asked in plan.datasets:
-        dataset = _label(asked, records[MAIN])
-        wanted = [(label(name), None, MAIN, plan.seeds) for name in plan.models]
-        found[dataset] = _parts(out, dataset, wanted, records, sections)
-    return found
+def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Section]]:
+    """Table 1: for each data set, in the plan's order, a section per protocol, with a row for each model."""
+    models = [label(name) for name in plan.models]
+    wanted = [_Wanted(model, model, MAIN, plan.seeds, others=True) for model in models]
+    labels = [_label(asked, records[MAIN]) for asked in plan.datasets]
+    return {dataset: _sections(out, dataset, wanted, records, sections) for dataset in labels}
 
 
-def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Measured]:
-    """Tables 2, 3a and 3b: one `Measured` per protocol, with a row for each point."""
+def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Section]:
+    """Tables 2, 3a and 3b: a section per protocol, with a row for each point, in their order and named by folder."""
     dataset = _label(one.dataset, [record for point in one.points for record in records[point.folder]])
-    wanted = [(MODEL, point, point.folder, one.seeds) for point in one.points]
-    return _parts(out, dataset, wanted, records, sections)
+    wanted = [_Wanted(point.folder, MODEL, point.folder, one.seeds, others=False) for point in one.points]
+    return _sections(out, dataset, wanted, records, sections)
 
 
-_Wanted = tuple[str, Point | None, str, Sequence[int]]  # model, point, folder, planned seeds
+def planned(row: Row) -> int:
+    """The number of training seeds of a row."""
+    return len(row.records) + len(row.absent)
 
 
-def _parts(
+def in_place_of_score(row: Row) -> str:
+    """`not run`, `diverged`: how all cells of a row ended; the whole status if they differ."""
+    count, _, rest = row.status.partition(" ")
+    return rest.partition(" at update")[0] if count == str(planned(row)) else row.status
+
+
+def example(section: Section, names: Sequence[str]) -> dict[str, Any] | None:
+    """The metric with the first of the names that a record of the section has."""
+    metrics = {metric["name"]: metric for metric in section.metrics}
+    return next((metrics[name] for name in names if name in metrics), None)
+
+
+def _sections(
     out: Path, dataset: str, wanted: list[_Wanted], records: Records, sections: Sequence[Section]
-) -> list[Measured]:
-    """One `Measured` for each section with any of the wanted records; without such a section, one without records."""
-    own = [
-        [r for r in records[folder] if (r.dataset, r.model) == (dataset, model) and (not point or r.seed in seeds)]
-        for model, point, folder, seeds in wanted
-    ]
+) -> list[Section]:
+    """One for each protocol of any of the wanted records; without any, one without records."""
     numbers = {record.path: section.number for section in sections for record in section.records}
-    every = {numbers[record.path] for found in own for record in found}
+    found = [[record for record in records[one.folder] if one.takes(record, dataset)] for one in wanted]
+    every = {numbers[record.path] for own in found for record in own}
     shown = [section for section in sections if section.dataset == dataset and section.number in every]
     parts = []
     for section in shown or [Section(dataset, 1, 1, ())]:
-        lines = []
-        for (model, point, folder, seeds), found in zip(wanted, own, strict=True):
-            here = tuple(record for record in found if numbers[record.path] == section.number)
-            there = {record.seed: numbers[record.path] for record in found if record not in here}
-            absent = tuple(
-                Absent(dataset, model, seed, _missing(out / folder, dataset, model, seed, there))
-                for seed in seeds
-                if seed not in {record.seed for record in here}
-            )
-            lines.append(PaperRow(Row(model, here, absent), len(seeds), point))
-        parts.append(Measured(dataset, section.number, section.of, tuple(lines)))
+        rows = []
+        for one, own in zip(wanted, found, strict=True):
+            here = tuple(record for record in own if numbers[record.path] == section.number)
+            elsewhere = {record.seed: f"under protocol {numbers[record.path]}" for record in own}
+            absent = []
+            for seed in (seed for seed in one.seeds if seed not in {record.seed for record in here}):
+                cell = CellFolder(out / one.folder, dataset, one.model, seed)
+                status = elsewhere.get(seed) or status_text(cell.live_status())
+                absent.append(Absent(dataset, one.model, seed, status))
+            rows.append(Row(one.label, here, tuple(absent)))
+        parts.append(Section(dataset, section.number, section.of, tuple(rows)))
     return parts
-
-
-def _missing(root: Path, dataset: str, model: str, seed: int, elsewhere: dict[int, int]) -> str:
-    if seed in elsewhere:
-        return f"under protocol {elsewhere[seed]}"
-    return status_text(CellFolder(root, dataset, model, seed).live_status())
 
 
 def _label(asked: str, records: list[Record]) -> str:

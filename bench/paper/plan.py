@@ -98,7 +98,7 @@ class Plan:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     ablations: tuple[Ablation, ...]
-    toy_updates: int | None  # of the two-dimensional examples; None: their default
+    toy: dict[str, int]  # settings of the two-dimensional examples: `updates`, or none for the default
     files: tuple[Path, Path]  # the scale's and the profile's
 
     def runs(self, only: Iterable[str] = ()) -> list[Run]:
@@ -158,9 +158,9 @@ def _read(path: Path, profile: Path | None = None) -> Plan:
     _check(path, unknown is None, f"unknown part {unknown!r}: choose one of {', '.join(PARTS)}")
     settings = load_profile(str(profile or table["profile"]))
     shipped = PROFILES / f"{table['profile']}.toml"
-    first, updates = _part(path, table, "table1"), _part(path, table, TOY).get("updates")
-    in_range = updates is None or (type(updates) is int and updates > 0)
-    _check(path, in_range, f"{TOY}.updates = {updates!r} is not a whole number above 0")
+    first, toy = _part(path, table, "table1"), _part(path, table, TOY)
+    updates = toy.get("updates", 1)
+    _check(path, type(updates) is int and updates > 0, f"{TOY}.updates = {updates!r} is not a whole number above 0")
     return Plan(
         scale=path.stem,
         description=table["description"],
@@ -173,7 +173,7 @@ def _read(path: Path, profile: Path | None = None) -> Plan:
             for key, tables in TABLES.items()
             if key != "table1" and key in table
         ),
-        toy_updates=updates,
+        toy=toy,
         files=(path, profile or (shipped if shipped.is_file() else Path(table["profile"]))),
     )
 

@@ -31,6 +31,10 @@ class Value:
     def text(self) -> str:
         return f"{self.value}{'' if self.confirmed else UNCONFIRMED}"
 
+    def place(self, axis: str) -> float:
+        """The position along an ablation's axis: K, sigma or n_f."""
+        return getattr(self, axis)
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -49,10 +53,8 @@ class Reported:
 def reported() -> Reported:
     """The shipped file, read once."""
     text = FILE.read_text(encoding="utf-8")
-    table, exact = (
-        tomllib.loads(text),
-        tomllib.loads(text, parse_float=Decimal),
-    )  # settings are compared with floats in records
+    # settings are compared with floats in records, values keep the digits that the paper prints
+    table, exact = tomllib.loads(text), tomllib.loads(text, parse_float=Decimal)
     values = tuple(
         Value(**{key: float(x) if key == "sigma" else x for key, x in entry.items()})
         for entry in exact["reported"]["values"]

@@ -1,4 +1,4 @@
-"""Run the missing cells of a plan through `bench.grid.grid`, which trains no cell twice."""
+"""Run the missing cells of a plan through an engine, which trains no cell twice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config.commandline import check_outside, folders_of
+from bench.engines.local import Local
 from bench.errors import UserError
 from bench.grid import grid, reuse
 from bench.paper import plan as plans
@@ -21,16 +22,17 @@ def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> l
     _refuse_other_profile(out, plan)
     check_outside(out, *folders_of([name for one in plan.runs() for name in one.datasets]))
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
-    setup = Setup.of(arguments, plan.profile.features)
+    engine = Local(arguments.jobs)
+    setup = engine.setup(Setup.of(arguments, plan.profile.features))
     requests = [request(setup, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared, because real features and references are the same for every point
-    prepared = [(one, grid.prepare(one, evaluators)) for one in requests]
+    prepared = [(one, grid.prepare(one, evaluators, at_once=engine.jobs)) for one in requests]
     plans.save(out, plan)
     for one in requests:
         reuse.copy(one, sources)
-    statuses = [status for one, cells in prepared for status in grid.complete(one, cells, evaluators)]
+    statuses = engine.complete(prepared, evaluators)
     if not arguments.only or TOY in arguments.only:
-        toy.run(out, updates=plan.toy_updates, progress=setup.progress)
+        toy.run(out, progress=setup.progress, **plan.toy)
     return statuses
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.paper import captions
-from bench.paper.measured import Measured, PaperRow
+from bench.paper.measured import example, in_place_of_score, planned
 from bench.paper.plan import Ablation
 from bench.paper.reported import Value, reported
 from bench.report.content.numerals import NONE, budget_text, estimate
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.tables import csv, latex, markdown
 from bench.report.tables.model import Cell, Column, Table
 from bench.report.tables.scores import ARROWS
@@ -18,7 +20,7 @@ from bench.storage.files import write_text
 
 FOLDER = "tables"
 SAMPLES = (("IS",), ("FID", "FD"), ("KID",))  # of each group, the one that the records have
-BETTER = {"IS": " ↑", "FID": " ↓", "MSE": " ↓", "gradient norm": ""}  # arrows of the reported scores
+BETTER = {"IS": "higher", "FID": "lower", "MSE": "lower", "gradient norm": "none"}  # of the reported scores
 TITLES = {
     "1a": "quality of samples",
     "1b": "reconstruction error",
@@ -26,6 +28,7 @@ TITLES = {
     "3a": "standard deviation sigma of the data noise",
     "3b": "width n_f of the energy net",
 }
+Key = str | float  # of a table's row: a model, or the place of a point
 
 
 def write(out: Path, tables: list[Table]) -> list[Path]:
@@ -34,7 +37,7 @@ def write(out: Path, tables: list[Table]) -> list[Path]:
     for table in tables:
         caption = latex.sentences([f"{table.title}.", *table.notes])
         forms = {
-            "csv": csv.render([table]),
+            "csv": csv.render(csv.lines_of(table)),
             "md": markdown.render(table, level=2) + "\n",
             "tex": f"{latex.PREAMBLE}\n{latex.float_of([table], caption, f'tab:{table.name}', titled=False)}\n",
         }
@@ -47,7 +50,7 @@ def write(out: Path, tables: list[Table]) -> list[Path]:
     return written
 
 
-def comparisons(parts: dict[str, list[Measured]]) -> list[Table]:
+def comparisons(parts: dict[str, list[Section]]) -> list[Table]:
     """Tables 1a and 1b: a row for each model; `parts` by data set, as `measured.comparison` gives them."""
     every = [part for own in parts.values() for part in own]
     tables = []
@@ -59,7 +62,7 @@ def comparisons(parts: dict[str, list[Measured]]) -> list[Table]:
     return tables
 
 
-def ablations(one: Ablation, parts: list[Measured]) -> list[Table]:
+def ablations(one: Ablation, parts: list[Section]) -> list[Table]:
     """Table 2, 3a or 3b, with a row for each value that the paper or this run has."""
     return [
         _table(one.table, part.number, part.of, _ablation(one, part), captions.ablation(one, part)) for part in parts
@@ -73,38 +76,34 @@ def _table(table: str, number: int, of: int, columns: list[Column], notes: list[
     return Table(f"Table {table}: {TITLES[table]}{protocol}", columns, tuple(notes), name)
 
 
-def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Measured]) -> list[Column]:
+def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, Section]) -> list[Column]:
     values = reported().of(table)
-    rows = dict.fromkeys(value.model for value in values)  # the paper's models first, in its order
-    rows |= dict.fromkeys(line.row.label for part in parts.values() for line in part.rows)
-    columns = [_texts("model", rows)]
+    keys = list(dict.fromkeys(value.model for value in values))  # the paper's models first, in its order
+    keys += dict.fromkeys(row.label for part in parts.values() for row in part.rows if row.label not in keys)
+    columns = [_texts("model", keys)]
     for dataset in dict.fromkeys([*(value.dataset for value in values), *parts]):
         title = reported().datasets.get(dataset, {}).get("title", dataset)
         theirs = {value.model: value for value in values if value.dataset == dataset}
-        if theirs:
-            score = next(iter(theirs.values())).score
-            columns.append(_reported(f"{title} {score}", score, [theirs.get(key) for key in rows]))
+        columns += _reported(keys, theirs, f"{title} ")
         if dataset in parts:
-            lines = {line.row.label: line for line in parts[dataset].rows}
-            columns += _measured(parts[dataset], [lines.get(key) for key in rows], names, f"{dataset} ")
+            rows = {row.label: row for row in parts[dataset].rows}
+            columns += _measured(parts[dataset], [rows.get(key) for key in keys], names, f"{dataset} ")
     return columns
 
 
-def _ablation(one: Ablation, part: Measured) -> list[Column]:
-    values, here = reported().of(one.table), {line.place(one.axis): line for line in part.rows}
-    # in the paper's order
-    places = sorted({*(getattr(value, one.axis) for value in values), *here}, reverse=one.table == "3a")
-    lines = [here.get(place) for place in places]
+def _ablation(one: Ablation, part: Section) -> list[Column]:
+    values = reported().of(one.table)
+    here = {point.settings[one.axis]: (point, row) for point, row in zip(one.points, part.rows, strict=True)}
+    places = sorted({*(value.place(one.axis) for value in values), *here}, reverse=one.table == "3a")  # as in the paper
+    found = [here.get(place) for place in places]
     columns = [_numbers(one.symbol, places)]
     if one.axis == "steps":
-        sigmas = {value.steps: value.sigma for value in values}
-        columns.append(_numbers("sigma, paper", map(sigmas.get, places)))
+        columns.append(_numbers("sigma, paper", map({value.steps: value.sigma for value in values}.get, places)))
     for score in dict.fromkeys(value.score for value in values):
-        found = {getattr(value, one.axis): value for value in values if value.score == score}
-        columns.append(_reported(score, score, list(map(found.get, places))))
+        columns += _reported(places, {value.place(one.axis): value for value in values if value.score == score}, "")
     if one.axis == "steps":
-        columns.append(_numbers("sigma, here", (line.place("sigma") if line else None for line in lines)))
-    return [*columns, *_measured(part, lines, (*SAMPLES, ("gradient norm",)), "")]
+        columns.append(_numbers("sigma, here", (pair and pair[0].settings["sigma"] for pair in found)))
+    return [*columns, *_measured(part, [pair and pair[1] for pair in found], (*SAMPLES, ("gradient norm",)), "")]
 
 
 def _texts(header: str, texts: Iterable[str]) -> Column:
@@ -115,41 +114,37 @@ def _numbers(header: str, values: Iterable[float | None]) -> Column:
     return Column(header, [Cell(NONE if x is None else f"{x:g}", x, fields={header: x}) for x in values])
 
 
-def _reported(title: str, score: str, values: Sequence[Value | None]) -> Column:
-    name, cells = f"reported: {title}", []
-    for value in values:
+def _reported(keys: Iterable[Key], values: Mapping[Key, Value], prefix: str) -> list[Column]:
+    """The column of one reported score; none where the paper has no values."""
+    if not values:
+        return []
+    score = next(iter(values.values())).score
+    name, cells = f"reported: {prefix}{score}", []
+    for value in map(values.get, keys):
         text, number, confirmed = (value.text, value.value, value.confirmed) if value else (NONE, None, None)
         cells.append(Cell(text, number, fields={name: number, f"{name}, confirmed": confirmed}))
-    return Column(name + BETTER[score], cells)
+    return [Column(name + ARROWS[BETTER[score]], cells)]
 
 
-def _measured(
-    part: Measured, lines: Sequence[PaperRow | None], names: Sequence[tuple[str, ...]], prefix: str
-) -> list[Column]:
+def _measured(part: Section, rows: Sequence[Row | None], names: Sequence[tuple[str, ...]], prefix: str) -> list[Column]:
     """A column for each score, one for its budgets if it has any, and the cells' status."""
     columns = []
     for choice in names:
         metric = example(part, choice) or {"name": choice[-1], "label": choice[-1], "better": "none"}
         header, name = f"measured: {prefix}{metric['label']}", metric["name"]
-        columns.append(Column(header + ARROWS[metric["better"]], [_score(line, name, header) for line in lines]))
+        columns.append(Column(header + ARROWS[metric["better"]], [_score(row, name, header) for row in rows]))
         if metric.get("budget") is not None:
-            columns.append(_texts(f"{prefix}budget", (budget_text(x.row, name) if x else NONE for x in lines)))
-    return [*columns, _texts(f"{prefix}cells", (line.row.status if line else NONE for line in lines))]
+            columns.append(_texts(f"{prefix}budget", (budget_text(row, name) if row else NONE for row in rows)))
+    return [*columns, _texts(f"{prefix}cells", (row.status if row else NONE for row in rows))]
 
 
-def example(part: Measured, names: Sequence[str]) -> dict[str, Any] | None:
-    """The metric with the first of the names that a record in `part` has."""
-    metrics = {metric["name"]: metric for record in part.records for metric in record.metrics}
-    return next((metrics[name] for name in names if name in metrics), None)
-
-
-def _score(line: PaperRow | None, name: str, header: str) -> Cell:
+def _score(row: Row | None, name: str, header: str) -> Cell:
     """Mean ± half-width; for one seed, its interval over images; without a score, what happened to the cells."""
-    summary = line.row.score(name) if line else None
-    if line is None or summary is None:
-        text, numbers = NONE if line is None or line.row.finished else line.outcome, (None, None, 0, None, None)
+    numbers: tuple[Any, ...] = (None, None, 0, None, None)
+    if row is None or (summary := row.score(name)) is None:
+        text = NONE if row is None or row.finished else in_place_of_score(row)
     else:
-        of = "" if summary.n == line.planned else f" ({summary.n} of {line.planned} seeds)"
+        of = "" if summary.n == planned(row) else f" ({summary.n} of {planned(row)} seeds)"
         text = estimate(summary) + of
         numbers = (summary.mean, summary.half, summary.n, *(summary.interval or (None, None)))
     fields = ("mean", "95% half-width", "n", "95% low", "95% high")

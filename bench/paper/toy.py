@@ -1,4 +1,4 @@
-"""`python -m bench.paper.toy --out OUT`: short-run learning in the plane, kept as files that need no torch to draw.
+"""Short-run learning in the plane, kept as files that need no torch to draw.
 
 OUT/toy/toy.json holds the settings and the total variations, OUT/toy/<name>.f32 the densities (float32). The trainer,
 `ebm/toy.py`, is named by a string, as the registry names models.
@@ -6,25 +6,22 @@ OUT/toy/toy.json holds the settings and the total variations, OUT/toy/<name>.f32
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.config.commandline import check_seeds
-from bench.config.console import say, shown
 from bench.contract import plugins
 from bench.errors import UserError, one_line
 from bench.paper.plan import FIGURES
-from bench.report.page.figures import CaptionedPicture
+from bench.report.page.page import Chapter
 from bench.report.plots import style
 from bench.results.layout import folder_name
 from bench.results.record import record_bytes, write_record
@@ -32,7 +29,6 @@ from bench.storage.files import TooLargeError, read_bounded, write_bytes
 
 FOLDER = "toy"
 INDEX = "toy.json"
-SMOKE_UPDATES = 20
 PARTS = {"truth": "truth", "learned": "learned, exp(-E) / Z", "short_run": "short-run chains"}  # of an array, in order
 _TRAINER = "ebm.toy"
 _TYPE = np.dtype("<f4")
@@ -53,18 +49,20 @@ class Toy:
     seed: int
 
 
-def run(out: Path, *, updates: int | None = None, seed: int = 0, progress: bool = True, **others: Any) -> Path:
+def run(out: Path, *, seed: int = 0, progress: bool = True, **settings: Any) -> Path:
     """Train on both truths, unless OUT/toy holds a result with the same settings; return the path of OUT/toy/toy.json.
 
-    `updates` and `others` are fields of `ebm.toy.ToySettings`, each with a default.
+    `settings` are fields of `ebm.toy.ToySettings`, each with a default.
     """
     from tqdm import tqdm  # imported here, like the trainer: reading and drawing need neither
 
     trainer = plugins.module(_TRAINER, f"the toy ({_TRAINER})")
-    settings = trainer.ToySettings(**others) if updates is None else trainer.ToySettings(updates=updates, **others)
+    settings = trainer.ToySettings(**settings)
     index = Path(out) / FOLDER / INDEX
-    if _same(out, asdict(settings), seed):
-        return index
+    with contextlib.suppress(UserError):  # a damaged result is replaced
+        found = read(out)
+        if found and all(one.settings == asdict(settings) and one.seed == seed for one in found):
+            return index
     entries = {}
     for name, make in trainer.TRUTHS.items():
         truth = make()
@@ -117,24 +115,23 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     return stated
 
 
-def draw(out: Path) -> list[CaptionedPicture]:
+def draw(out: Path) -> list[Chapter]:
     """Draw OUT/figures/toy.png: three densities per truth, with shades on one scale; nothing if there is no toy."""
     toys = read(out)
     if not toys:
         return []
-    path = Path(out) / FIGURES / "toy.png"
     with style.style():
-        figure = Figure(figsize=(8.4, 2.95 * len(toys)), layout="constrained")
-        for axes_row, one in zip(figure.subplots(len(toys), 3, squeeze=False), toys, strict=True):
-            shades = {"cmap": "magma", "vmin": 0.0, "vmax": float(one.masses["truth"].max())}  # one scale per row
-            for axes, (part, title) in zip(axes_row, PARTS.items(), strict=True):
-                axes.imshow(one.masses[part], origin="lower", extent=(-1, 1, -1, 1), **shades)
-                axes.grid(visible=False)
-                axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
-                below = one.title if part == "truth" else f"total variation {one.total_variation[part]:.3f}"
-                axes.set_title(f"{title}\n{below}")
-        style.save(figure, path)
-    return [CaptionedPicture(path, "Two dimensions, where the truth is known", _caption(toys))]
+        title = "Two dimensions, where the truth is known"
+        figure, panels = style.panels(title, 3 * len(toys), 3, (2.8, 2.95), left=0.4, right=0.2, above=0.5, below=0.25)
+        for axes, (one, part) in zip(panels, product(toys, PARTS), strict=True):
+            top = float(one.masses["truth"].max())  # one scale for each truth
+            axes.imshow(one.masses[part], origin="lower", extent=(-1, 1, -1, 1), cmap="magma", vmin=0.0, vmax=top)
+            axes.grid(visible=False)
+            axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+            below = one.title if part == "truth" else f"total variation {one.total_variation[part]:.3f}"
+            axes.set_title(f"{PARTS[part]}\n{below}")
+        path = style.save(figure, Path(out) / FIGURES / "toy.png")
+    return [Chapter(title, _caption(toys), pictures=(path,))]
 
 
 def _caption(toys: Sequence[Toy]) -> str:
@@ -150,14 +147,6 @@ def _caption(toys: Sequence[Toy]) -> str:
     )
 
 
-def _same(out: Path, settings: dict[str, Any], seed: int) -> bool:
-    try:
-        found = read(out)
-    except UserError:
-        return False
-    return bool(found) and all(one.settings == settings and one.seed == seed for one in found)
-
-
 def _masses(path: Path, digest: str, bins: int) -> dict[str, NDArray[np.float32]]:
     content = _content(path)
     if hashlib.sha256(content).hexdigest() != digest:
@@ -170,46 +159,9 @@ def _masses(path: Path, digest: str, bins: int) -> dict[str, NDArray[np.float32]
 def _content(path: Path) -> bytes:
     try:
         return read_bounded(path, _LARGEST)
-    except TooLargeError as error:
-        raise _damaged(path, str(error)) from None
-    except OSError as error:
-        raise _damaged(path, str(error.strerror or error)) from None
+    except (TooLargeError, OSError) as error:
+        raise _damaged(path, str(getattr(error, "strerror", None) or error)) from None
 
 
 def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"cannot use {path} ({what}): restore it, or move the folder {path.parent} away and run again")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 2 after one line on standard error."""
-    return shown(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.paper.toy", description=__doc__.partition(":")[2].strip())
-    parser.add_argument("--out", type=Path, default=Path("results/paper-toy"), help="default: results/paper-toy")
-    parser.add_argument("--updates", type=int, metavar="N", help="of each truth (default: as in ebm/toy.py)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.updates is not None and arguments.updates < 1:
-            raise UserError(f"--updates {arguments.updates} is out of range: give at least 1")
-        check_seeds("--seed", [arguments.seed])
-        run(arguments.out, updates=arguments.updates, seed=arguments.seed, progress=not arguments.quiet)
-        drawn = draw(arguments.out)
-    except UserError as error:
-        print(f"bench.paper.toy: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"bench.paper.toy: cannot write ({error}): check the folder and its space", file=sys.stderr)
-        return 2
-    for one in read(arguments.out):
-        say(f"{one.title}: total variation from the truth {one.total_variation}")
-    for one in drawn:
-        say(str(one.path))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

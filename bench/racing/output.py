@@ -172,7 +172,7 @@ def _draw(path: Path, title: str, race: Race, shown: dict[int, list[Point]]) -> 
         axes.axhline(race.real, color=style.FAINT, linestyle="--", linewidth=1.0)
         handles.append(Line2D([], [], color=style.FAINT, linestyle="--", label="real, not for training"))
     axes.set(xlabel="training seconds", ylabel=style.literal(race.metric))
-    figure.legend(handles=handles, loc="outside lower center", ncols=style.across(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=style.columns(handles))
     style.save(figure, path)
 
 

@@ -8,32 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
-from bench.config.console import say, shown
-from bench.errors import UserError
+from bench.config.commandline import outcome
+from bench.config.console import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line on standard error."""
-    return shown(lambda: _main(arguments))
+    return outcome("bench.report", lambda: _run(arguments))
 
 
-def _main(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.report",
         description="Rebuild tables (table.*, cells.csv), plots/ and index.html of a results folder from records.",
     )
     parser.add_argument("results", metavar="RESULTS", type=Path, help="a folder that python -m bench.compare wrote")
-    root = parser.parse_args(arguments).results
-    try:
-        written = report.build(root)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        print(f"error: cannot write the report{place}: {error.strerror or error}; check the folder", file=sys.stderr)
-        return 2
-    for path in written:
+    for path in report.build(parser.parse_args(arguments).results):
         say(str(path))
     return 0
 

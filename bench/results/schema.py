@@ -174,7 +174,7 @@ def damaged(path: Path, what: str) -> NoReturn:
 
 def _check_values(path: Path, record: dict[str, Any]) -> None:
     if record["status"] not in STATUSES:
-        damaged(path, f"status {record['status']!r} is none of {', '.join(STATUSES)}")
+        damaged(path, f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
     shape = record["data"]["image_shape"]
     if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
         damaged(path, f"field data.image_shape is {_shown(shape)}, not [channels, height, width]")
@@ -188,7 +188,7 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         damaged(path, f"field evaluation_seeds is {_shown(seeds)}, not a list of one or more different integers")
     if unknown := next((name for name in record["references"] if name not in REFERENCES), None):
-        damaged(path, f"field references.{unknown} is none of {', '.join(REFERENCES)}")
+        damaged(path, f"field references.{unknown} is not one of {', '.join(REFERENCES)}")
     if record["status"] != "finished":
         for name in ("metrics", "references", "curves", "untrained"):
             if record.get(name):
@@ -213,7 +213,7 @@ def _check_metrics(path: Path, metrics: list[Any], part: str, seeds: int) -> Non
             damaged(path, f"field {where}.interval is {_shown(interval)}, neither null nor [low, high]")
         for field, seen in taken.items():
             if metric[field] in seen:
-                damaged(path, f"field {where}.{field} is {metric[field]!r}, which stands twice")
+                damaged(path, f"field {where}.{field} is {metric[field]!r}, which occurs twice")
             seen.add(metric[field])
 
 

@@ -106,6 +106,14 @@ def status_text(status: CellStatus | None) -> str:
     return f"interrupted at update {status.update}" if status.state == "interrupted" else status.state
 
 
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 class StatusWriter:
     """Keeps a cell's status up to date from within its training. No method raises an OSError."""
 

@@ -92,16 +92,16 @@ def _put_tensors(node: Any, tensors: dict[str, Tensor], depth: int) -> Any:
     if depth == 0:
         raise DamagedError(f"a state nested deeper than {DEEPEST}")
     if not isinstance(node, dict) or len(node) != 1:
-        raise DamagedError("a wrong tree of the state")
+        raise DamagedError("the state is not nested as a checkpoint's is")
     ((kind, content),) = node.items()
     if kind == "value":
         return content
     if kind == _TENSOR:
         if not isinstance(content, str) or content not in tensors:
-            raise DamagedError(f"the tensor {ascii(content)[:24]} is missing, or stands twice")
+            raise DamagedError(f"the tensor {ascii(content)[:24]} is missing or used twice")
         return tensors.pop(content)
     if kind not in ("dict", "list") or not isinstance(content, list):
-        raise DamagedError("a wrong tree of the state")
+        raise DamagedError("the state is not nested as a checkpoint's is")
     if kind == "list":
         return [_put_tensors(value, tensors, depth - 1) for value in content]
     result: dict[str | int, Any] = {}

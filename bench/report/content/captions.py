@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from bench.report.content.numerals import count, listed, number, once, sentence
-from bench.report.content.ranking import ALPHA, rank, sampling_share
-from bench.report.content.sections import EQUAL, Reference, Section
+from bench.report.content.ranking import rank, role
+from bench.report.content.rows import ReferenceRow
+from bench.report.content.sections import EQUAL, Section
+from bench.report.content.summary import short_names, verdict
 
 
 def caption(section: Section) -> list[str]:
     """The sentences below a section's tables, in a fixed order."""
-    return [*reading(section), *protocol(section)]
+    return [*verdict(section).points, *reading(section), *protocol(section)]
 
 
 def reading(section: Section) -> list[str]:
-    """What the entries, the arrows and the bold ones mean."""
+    """What the entries, the arrows, the columns and the bold entries mean."""
     if section.lead is None:
         return [_entries(section), "No run finished: there are no scores."]
     plain = any(metric["better"] == "none" for metric in section.tabulated)
     none = ", no arrow: a description, neither ranked nor tested" if plain else ""
-    lead = f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}."
-    return [_entries(section), lead, *_verdict(section)]
+    lines = [
+        _entries(section),
+        f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}.",
+        *_roles(section),
+        "Bold: best of its column and better than every other model there; nothing is bold where no winner is named.",
+    ]
+    if any(metric.get("table") == EQUAL for metric in section.tabulated):
+        lines.append(
+            "Samples at equal counts: real images are too few to be scored at the models' counts, so that all rows are "
+            "scored again at counts which they allow; these columns are not tested a second time."
+        )
+    budgets = {name: {one.get("budget") for one in _entries_of(section, name)} for name in rank(section).best}
+    labels = {metric["name"]: metric["label"] for metric in section.metrics}
+    if unequal := [labels[name] for name, different in budgets.items() if len(different) > 1]:
+        names = listed(unequal)
+        lines.append(
+            f"Budgets differ between the models: bold holds at the budgets stated, not at equal ones ({names})."
+        )
+    return lines
+
+
+def _roles(section: Section) -> list[str]:
+    """What each column may say, in one sentence for each role."""
+    ranking, names, columns = rank(section), short_names(section), {}
+    for metric in section.tabulated:
+        if metric.get("table") != EQUAL:
+            columns.setdefault(role(ranking, metric), []).append(names[metric["name"]])
+    return [f"{mark[:1].upper()}{mark[1:]}: {listed(own)}." for mark, own in columns.items()]
 
 
 def protocol(section: Section) -> list[str]:
     """How everything was measured, and what a reader must know about it."""
     return [
-        *_shares(section),
         *_protocol(section),
         *_scores(section),
         *_notes(section),
@@ -56,68 +82,8 @@ def _entries(section: Section) -> str:
     return f"{spread} (seeds {seeds}; the status column counts them); {single}."
 
 
-def _verdict(section: Section) -> list[str]:
-    """What bold means, or why nothing is bold."""
-    ranking = rank(section)
-    reasons = ", ".join(once(ranking.untested.values()))
-    barred = []
-    for reason in once(ranking.barred.values()):
-        names = [name for name, own in ranking.barred.items() if own == reason]
-        barred.append(f"Not tested, and no winner is named, as {reason}: {_labels(section, names)}.")
-    if not ranking.comparisons:
-        rest = f": {reasons}" if reasons else ""
-        return [f"Nothing is bold, as no column could be tested{rest}.", *barred]
-    how = f"{ranking.test} over the {count(ranking.comparisons, 'column')} of this section, alpha = {ALPHA}"
-    if ranking.best:
-        lines = [f"Bold: best of its column and better than every other model there ({how})."]
-    elif ranking.shut(section):
-        lines = [
-            "Nothing is bold: in the lead score the best model is not better than every other beyond chance, and the "
-            f"other columns are tested only where it is ({how})."
-        ]
-    else:
-        lines = [f"Nothing is bold: in no column is the best model better than every other beyond chance ({how})."]
-    if missing := _labels(section, ranking.untested):
-        lines.append(f"Not tested ({reasons}): {missing}.")
-    lines += barred
-    if any(metric.get("table") == EQUAL for metric in section.tabulated):
-        lines.append(
-            "Samples at equal counts: real images are too few to be scored at the models' counts, so that all rows are "
-            "scored again at counts which they allow; these columns are not tested a second time."
-        )
-    for row in (row for row in section.rows if row.label in ranking.withheld.values()):
-        won = _labels(section, [name for name, label in ranking.withheld.items() if label == row.label])
-        kinds = ["diverged runs"] if row.diverged else []
-        kinds += ["runs out of memory"] if len(row.failed) > len(row.diverged) else []
-        lines.append(
-            f"Best of those that finished, but not bold, as it has {' and '.join(kinds)}: {row.label} ({won})."
-        )
-    budgets = {name: {entry.get("budget") for entry in _entries_of(section, name)} for name in ranking.best}
-    if unequal := _labels(section, [name for name, different in budgets.items() if len(different) > 1]):
-        lines.append(
-            f"Budgets differ between the models: bold holds at the budgets stated, not at equal ones ({unequal})."
-        )
-    return lines
-
-
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
     return [entry for row in section.rows for entry in row.entries(name)]
-
-
-def _labels(section: Section, names: Iterable[str]) -> str:
-    labels = {metric["name"]: metric["label"] for metric in section.metrics}
-    return ", ".join(labels[name] for name in names)
-
-
-def _shares(section: Section) -> list[str]:
-    names = [metric["name"] for metric in section.tabulated]
-    if all(sampling_share(row, name) is None for row in section.rows for name in names):
-        return []
-    return [
-        "Share of the variance that sampling alone explains: the variance between evaluation seeds of one trained "
-        "model, over that plus the variance between training seeds (one-way random effects), with its exact 95 % "
-        "interval."
-    ]
 
 
 def _protocol(section: Section) -> list[str]:
@@ -161,7 +127,7 @@ def _untrained(section: Section) -> list[str]:
     ]
 
 
-def _counts(reference: Reference) -> str:
+def _counts(reference: ReferenceRow) -> str:
     counted = next((one for one in reference.metrics.values() if one.get("n_generated") is not None), None)
     if counted is None:
         return ""
@@ -169,7 +135,7 @@ def _counts(reference: Reference) -> str:
     return f", {count(counted['n_generated'], 'image')}{against}"
 
 
-def _disagree(section: Section, reference: Reference) -> bool:
+def _disagree(section: Section, reference: ReferenceRow) -> bool:
     """Whether another record has a different value, beyond rounding."""
     stated = [one for record in section.records if (one := record.data["references"].get(reference.kind))]
     pairs = [(metric, reference.metrics.get(metric["name"], metric)) for one in stated for metric in one["metrics"]]
@@ -244,18 +210,18 @@ def _conditions(section: Section) -> str:
     plural = "s" if max(len(record["evaluation_seeds"]) for record in records) > 1 else ""
     seeds = " or ".join(once(listed(record["evaluation_seeds"]) for record in records))
     parts = [
-        f"Profile {', '.join(once(record['profile'] for record in records))}",
+        f"Profile {listed(once(record['profile'] for record in records))}",
         f"evaluation seed{plural} {seeds}" + (" (a cell's score is the mean over them)" if plural else ""),
         f"device {environments[0]['device']}",
     ]
     if versions := once(str((one.get("packages") or {}).get("torch", "")) for one in environments):
-        parts.append(f"torch {', '.join(versions)}")
-    commits = ((str(one.get("git_commit") or "")[:12], one.get("git_dirty")) for one in environments)
+        parts.append(f"torch {listed(versions)}")
+    stated = [one for one in environments if one.get("git_commit")]
     if commits := once(
-        f"{commit} with uncommitted changes" if commit and dirty else commit for commit, dirty in commits
+        one["git_commit"][:12] + (" with uncommitted changes" if one.get("git_dirty") else "") for one in stated
     ):
-        parts.append(f"code {', '.join(commits)}")
-    return ", ".join(parts) + "."
+        parts.append(f"code {listed(commits)}")
+    return f"{listed(parts)}."
 
 
 def _timing(section: Section) -> list[str]:
@@ -274,9 +240,9 @@ def _throughput(stated: dict[str, Any]) -> str:
         "batch_size": lambda n: f"batches of {n:,}",
         "dtype": str,
         "threads": lambda n: count(n, "thread"),
-        "device": "on {}".format,
+        "device": lambda name: f"on {name}",
     }
-    return ", ".join(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
+    return listed(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
 
 
 def _checkpoints(section: Section) -> list[str]:

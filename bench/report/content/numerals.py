@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import floor, log10
 
-from bench.report.content.sections import Row, Summary
+from bench.report.content.rows import Row, Summary
 
 NONE = "–"  # what a table shows where there is no number
 

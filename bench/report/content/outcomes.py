@@ -44,25 +44,19 @@ def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
     return [Absent(*cell, status) for cell, status in sorted(found.items())]
 
 
-def outcome(record: Record) -> str:
-    """How one cell ended: `finished`, `diverged at update 812`, `out of memory`."""
-    ends = {"finished": "finished", "oom": "out of memory"}
-    return ends.get(record.data["status"], f"diverged at update {record.stopped_at}")
-
-
-def tally(records: Sequence[Record], cells: Sequence[Absent]) -> str:
-    """A row's status: `2 finished, 1 diverged at update 812, 1 out of memory, 1 not run`."""
-    by_status = [
-        [record for record in records if record.data["status"] == status] for status in ("finished", "diverged", "oom")
-    ]
-    parts = [f"{len(same)} {_ending(same)}" for same in by_status if same]
-    parts += [f"{count} {status}" for status, count in Counter(cell.status for cell in cells).items()]
-    return ", ".join(parts)
-
-
-def _ending(records: Sequence[Record]) -> str:
-    """`finished`, `diverged at updates 7, 812` or `out of memory`, for records of one status."""
+def outcome(*records: Record) -> str:
+    """How cells of one status ended: `finished`, `diverged at update 812`, `diverged at updates 7, 812`."""
     if records[0].data["status"] != "diverged":
         return "finished" if records[0].finished else "out of memory"
     stops = ", ".join(str(record.stopped_at) for record in records)
     return f"diverged at update{'s' if len(records) > 1 else ''} {stops}"
+
+
+def tally(records: Sequence[Record], cells: Sequence[Absent]) -> str:
+    """A row's status: `2 finished, 1 diverged at update 812, 1 out of memory, 1 not run`."""
+    every = [
+        [record for record in records if record.data["status"] == status] for status in ("finished", "diverged", "oom")
+    ]
+    parts = [f"{len(same)} {outcome(*same)}" for same in every if same]
+    parts += [f"{count} {status}" for status, count in Counter(cell.status for cell in cells).items()]
+    return ", ".join(parts)

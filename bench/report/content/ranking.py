@@ -1,39 +1,37 @@
-"""Which scores are best beyond chance, and how much of a score's variance is due to sampling alone."""
+"""Which scores are best beyond chance, and in which columns being best shows nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bench.report.content import statistics
 from bench.report.content.numerals import joined
-from bench.report.content.sections import EQUAL, Row, Section, score
+from bench.report.content.rows import ReferenceRow
+from bench.report.content.sections import EQUAL, Section
+from bench.report.content.statistics import ALPHA
 
-ALPHA = 0.05
-FEWEST_TRAINING, FEWEST_EVALUATION = 5, 3  # seeds, for a share of the variance
+_CORRUPTED = {"blurred": "blurred images", "noised": "noised images", "noise": "images of noise"}  # kind -> in words
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """The verdict on the tables of one section."""
+class Bar:
+    """Why being best in a column shows nothing, so that it is not tested and has no winner."""
 
-    best: dict[str, str]  # metric name -> label of the row that is better than every other beyond chance
-    comparisons: int  # columns tested, each by one p-value
-    test: str  # in words
-    untested: dict[str, str]  # metric name -> why it was not tested
-    withheld: dict[str, str]  # metric name -> label of a winner that is not named, as not all of its runs finished
-    p_values: dict[str, dict[str, float]]  # metric name -> label of a row -> p of the leader against it, not corrected
-    order: dict[str, list[str]]  # metric name -> labels of the rows that have a score, the best mean first
-    decisive: dict[str, float]  # metric name -> the corrected p-value that its winner is named by
-    effects: dict[str, dict[str, statistics.Effect]]  # metric name -> label of a row -> mean of the leader less its own
-    barred: dict[str, str]  # metric name -> why its best is no winner, and why it is not tested
+    by: str  # what wins it: `blurred images`, `noise`, `the untrained ebm`
+    reason: str  # in words that follow "as"
 
-    def shut(self, section: Section) -> bool:
-        """Whether the declared lead score was tested and has no winner, so that no other column can have one."""
-        return (
-            section.lead_declared and section.lead is not None and self.decisive.get(section.lead["name"], 0.0) > ALPHA
-        )
+
+@dataclass(frozen=True)
+class Ranking(statistics.Winners):
+    """The verdict on the tables of one section. Columns are metrics by name, rows are models by label."""
+
+    withheld: dict[str, str]  # column -> row of a winner that is not named, as not all of its runs finished
+    order: dict[str, list[str]]  # column -> the rows that have a score, the best mean first
+    barred: dict[str, Bar]  # the columns that are not tested because of what wins them
+    shut: bool  # whether the declared lead score was tested and has no winner, so that no other column can have one
 
 
 def rank(section: Section) -> Ranking:
@@ -45,98 +43,67 @@ def rank(section: Section) -> Ranking:
     """
     columns = {}
     for metric in section.tabulated:
-        if metric.get("table") == EQUAL:
-            continue
-        values = {row.label: _values(row, metric["name"]) for row in section.rows}
-        values = {label: found for label, found in values.items() if found}
-        if values and metric["better"] != "none":
+        values = {row.label: found for row in section.rows if (found := row.values(metric["name"]))}
+        if values and metric["better"] != "none" and metric.get("table") != EQUAL:
             columns[metric["name"]] = (metric["better"], values)
+    barred = {name: reason for name, reason in (_corrupted(section) | _untrained(section)).items() if name in columns}
     lead = section.lead["name"] if section.lead and section.lead_declared else None
-    barred = {name: reason for name, reason in _barred(section).items() if name in columns}
-    tested = {name: column for name, column in columns.items() if name not in barred}
-    verdict = statistics.winners(tested, alpha=ALPHA, lead=lead)
+    found = statistics.winners({name: own for name, own in columns.items() if name not in barred}, lead)
     whole = {row.label for row in section.rows if not row.failed}
-    best = {name: label for name, label in verdict.best.items() if label is not None}
     return Ranking(
-        best={name: label for name, label in best.items() if label in whole},
-        comparisons=verdict.comparisons,
-        test=verdict.test,
-        untested=verdict.untested,
-        withheld={name: label for name, label in best.items() if label not in whole},
-        p_values=verdict.p_values,
-        order={name: _ordered(values, better) for name, (better, values) in columns.items()},
-        decisive=verdict.decisive,
-        effects=verdict.effects,
+        **vars(found) | {"best": {name: label for name, label in found.best.items() if label in whole}},
+        withheld={name: label for name, label in found.best.items() if label not in whole},
+        order={name: statistics.ordered(values, better) for name, (better, values) in columns.items()},
         barred=barred,
+        shut=lead is not None and found.decisive.get(lead, 0.0) > ALPHA,
     )
 
 
-def _barred(section: Section) -> dict[str, str]:
-    """Metric name -> why being best in it shows nothing, in words that follow "as"."""
-    found: dict[str, str] = {}
-    for rule in (_untrained, _corrupted):
-        found = rule(section) | found  # of several reasons the first rule's
-    return found
+def role(ranking: Ranking, metric: dict[str, Any]) -> str:
+    """What a column is good for, in a few words: `ranked`, `describes`, `barred: blurred images win`."""
+    if metric["better"] == "none":
+        return "describes"
+    bar = ranking.barred.get(metric["name"].removesuffix(f" at {EQUAL}"))
+    if bar:
+        return f"barred: {bar.by} win"
+    if metric.get("table") == EQUAL:
+        return "not tested again"
+    return "ranked, lead score" if metric.get("lead") else "ranked"
 
 
-def _untrained(section: Section) -> dict[str, str]:
+def _untrained(section: Section) -> dict[str, Bar]:
     """The metrics in which a model with its first weights is at least as good as the best trained one, by the means."""
     found = {}
     for metric in section.tabulated:
         name, sign = metric["name"], -1 if metric["better"] == "higher" else 1
-        trained = [float(np.mean(values)) for row in section.rows if (values := _values(row, name))]
-        means = {row.label: own.mean for row in section.rows if (own := row.untrained(name))}
-        if trained and (
-            as_good := [label for label, mean in means.items() if sign * mean <= min(np.multiply(sign, trained))]
-        ):
-            found[name] = f"{joined(as_good)} untrained does at least as well as the best trained model"
+        trained = [sign * float(np.mean(values)) for row in section.rows if (values := row.values(name))]
+        means = {row.label: sign * own.mean for row in section.rows if (own := row.untrained(name))}
+        if trained and (as_good := [label for label, mean in means.items() if mean <= min(trained)]):
+            names = joined(as_good)
+            reason = f"{names} untrained does at least as well as the best trained model"
+            found[name] = Bar(f"the first weights of {names}", reason)
     return found
 
 
-def _corrupted(section: Section) -> dict[str, str]:
-    """The metrics by which images that were spoilt on purpose, or noise, are better than real ones, at equal counts."""
+def _corrupted(section: Section) -> dict[str, Bar]:
+    """The metrics by which images that were corrupted on purpose, or noise, beat real ones, at equal counts."""
     references = {reference.kind: reference for reference in section.references}
-    found: dict[str, list[str]] = {}
+    found: dict[str, Bar] = {}
     if (real := references.get("real")) is None:
         return {}
     for metric in section.tabulated:
-        name = metric["name"].removesuffix(f" at {EQUAL}")
-        for spoilt in (references[kind] for kind in ("blurred", "noised", "noise") if kind in references):
-            ours, theirs = (one.metrics.get(metric["name"], {}) for one in (real, spoilt))
-            if any(ours.get(field) is None or ours[field] != theirs.get(field) for field in ("n_generated", "n_real")):
-                continue
-            gain = theirs["value"] - ours["value"]
-            if gain > 0 if metric["better"] == "higher" else gain < 0 and metric["better"] == "lower":
-                found.setdefault(name, []).append(spoilt.title)
-    return {name: f"images that are {joined(titles)} score better than {real.title}" for name, titles in found.items()}
+        winners = [kind for kind in _CORRUPTED if kind in references and _beats(references[kind], real, metric)]
+        if winners:
+            titles = joined(references[kind].title for kind in winners)
+            reason = f"images that are {titles} score better than {real.title}"
+            found[metric["name"].removesuffix(f" at {EQUAL}")] = Bar(joined(map(_CORRUPTED.get, winners)), reason)
+    return found
 
 
-def _ordered(values: dict[str, list[float]], better: str) -> list[str]:
-    sign = 1 if better == "lower" else -1
-    return sorted(values, key=lambda label: sign * float(np.mean(values[label])))  # stable, like statistics.winner
-
-
-@dataclass(frozen=True)
-class Share:
-    """The share, in [0, 1], of a score's variance that comes from the evaluation seed, not from the training seed."""
-
-    value: float
-    interval: tuple[float, float]  # exact, 95 %
-
-
-def sampling_share(row: Row, name: str) -> Share | None:
-    """The share with its interval; None below five training seeds with three evaluation seeds, or if nothing varies.
-
-    Fewer seeds say nothing: with three times two runs the interval is from about 1 to 100 %.
-    """
-    values = [metric["per_seed"] for record in row.finished if (metric := record.metric(name))]
-    if len(values) < FEWEST_TRAINING or len({len(value) for value in values}) > 1:
-        return None
-    if len(values[0]) < FEWEST_EVALUATION:
-        return None
-    parts = statistics.variance_parts(values)
-    return Share(parts.share, parts.interval) if parts.total > 0 else None
-
-
-def _values(row: Row, name: str) -> list[float]:
-    return [value for record in row.finished if (value := score(record, name)) is not None]
+def _beats(corrupted: ReferenceRow, real: ReferenceRow, metric: dict[str, Any]) -> bool:
+    """Whether corrupted images have the better score; not if either has none, or counts other images."""
+    ours, theirs = (one.metrics.get(metric["name"], {}) for one in (real, corrupted))
+    if any(ours.get(field) is None or ours[field] != theirs.get(field) for field in ("n_generated", "n_real")):
+        return False
+    gain = theirs["value"] - ours["value"]
+    return {"higher": gain > 0, "lower": gain < 0}.get(metric["better"], False)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import stdev
 from typing import Any
 
 from bench.errors import UserError
-from bench.report.content import statistics
-from bench.report.content.outcomes import Absent, tally
+from bench.report.content.outcomes import Absent
+from bench.report.content.rows import ReferenceRow, Row
 from bench.results.layout import folder_name, run_again
 from bench.results.record import Record
 from bench.results.schema import GROUPS, REFERENCES
@@ -23,85 +21,8 @@ _COUNTS = ("n_real", "n_generated")
 _METRIC_PROTOCOL = ("label", "group", "better", "extractor", "resize", "weights_hash", *_COUNTS, "points")
 # A row averages over these, so they do not divide a section.
 _SEEDS = ("seed", "seeds", "training_seed", "evaluation_seed", "evaluation_seeds")
-OVER_SEEDS = "t interval of the mean over training seeds"
 EQUAL = "equal counts"  # the table of scores that models have a second time, at the counts of the references
 _MINOR = "paper path"  # scores along this second kind of path stand in the CSV files alone, to keep tables readable
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Mean, sample standard deviation (ddof = 1) and half the width of the mean's 95 % t interval of n values.
-
-    For a single value the last two are None, and `interval`, if any, is that of its cell over images.
-    """
-
-    mean: float
-    std: float | None
-    n: int
-    half: float | None = None
-    interval: Sequence[float] | None = None  # 95 %: low, high
-    interval_of: str = ""  # what the interval is over, if there is one
-
-    @classmethod
-    def of(cls, entry: dict[str, Any]) -> Summary:
-        """One entry of a record's scores, with its interval."""
-        return cls(float(entry["value"]), None, 1, None, entry["interval"], entry["interval_of"])
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Images that no model made: real ones, corrupted ones or noise, scored like a model's samples."""
-
-    kind: str  # of bench.results.schema.REFERENCES
-    title: str
-    metrics: dict[str, dict[str, Any]]  # by name
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model under one configuration: its records, ordered by training seed, and its missing cells."""
-
-    label: str
-    records: tuple[Record, ...]  # empty if no cell of the model has a record yet
-    absent: tuple[Absent, ...] = ()
-
-    @property
-    def finished(self) -> list[Record]:
-        return [record for record in self.records if record.finished]
-
-    @property
-    def diverged(self) -> list[Record]:
-        return [record for record in self.records if record.data["status"] == "diverged"]
-
-    @property
-    def failed(self) -> list[Record]:
-        """The records that diverged or ran out of memory; a mean over the others covers only surviving runs."""
-        return [record for record in self.records if not record.finished]
-
-    @property
-    def status(self) -> str:
-        """`3 finished`, or `2 finished, 1 diverged at update 812`, and so on: see `outcomes.tally`."""
-        return tally(self.records, self.absent)
-
-    def fact(self, field: str) -> Any:
-        """A field that is the same in all records of one configuration; None where no record has it."""
-        return self.records[0].data.get(field) if self.records else None
-
-    def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
-        """Mean and spread over the finished seeds that have the value; diverged seeds never count."""
-        return summarize(found for record in self.finished if (found := value(record)) is not None)
-
-    def entries(self, name: str) -> list[dict[str, Any]]:
-        """The metric's entry in each finished record that has it."""
-        return [metric for record in self.finished if (metric := record.metric(name))]
-
-    def score(self, name: str) -> Summary | None:
-        """A metric over the finished seeds that have it; of a single one with its own interval."""
-        return summary_of(self.entries(name))
-
-    def untrained(self, name: str) -> Summary | None:
-        """The same of the model with its first weights, over the finished seeds that have the metric of it."""
-        return summary_of([one for record in self.finished for one in record.untrained if one["name"] == name])
 
 
 @dataclass(frozen=True)
@@ -145,11 +66,11 @@ class Section:
         return [metric for metric in self.metrics if _MINOR not in metric["name"]]
 
     @property
-    def references(self) -> list[Reference]:
+    def references(self) -> list[ReferenceRow]:
         """From the first finished record."""
         stated = next((record.data["references"] for record in self.records if record.data["references"]), {})
         return [
-            Reference(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})
+            ReferenceRow(kind, stated[kind]["title"], {metric["name"]: metric for metric in stated[kind]["metrics"]})
             for kind in REFERENCES
             if kind in stated
         ]
@@ -164,7 +85,7 @@ class Section:
         """Whether all records name it in their settings; otherwise the number of images chose it."""
         return all(record.data["config"]["evaluation"].get("lead") for record in self.records)
 
-    def reference_label(self, reference: Reference, names: Iterable[str] = ()) -> str:
+    def reference_label(self, reference: ReferenceRow, names: Iterable[str] = ()) -> str:
         """The reference's title, with its counts where the models' scores `names` (none: all) have others.
 
         If all of the scores `names` were made of something else (`made_of`), that is the label instead.
@@ -181,30 +102,6 @@ class Section:
             if made is not None and (against or made != metric.get("n_generated")):
                 return f"{reference.title} ({made:,} images{against})"
         return reference.title
-
-
-def score(record: Record, name: str) -> float | None:
-    """The value of a metric, or None if the record lacks it."""
-    metric = record.metric(name)
-    return None if metric is None else float(metric["value"])
-
-
-def summary_of(entries: Sequence[dict[str, Any]]) -> Summary | None:
-    """A metric as several records state it; of a single one with its own interval."""
-    return Summary.of(entries[0]) if len(entries) == 1 else summarize(entry["value"] for entry in entries)
-
-
-def summarize(values: Iterable[float]) -> Summary | None:
-    """Mean, standard deviation and interval of the mean; None if there are no values."""
-    values = [float(value) for value in values]
-    if not values:
-        return None
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return Summary(mean, None, 1)
-    low, high = statistics.t_interval(values)
-    half = (high - low) / 2
-    return Summary(mean, stdev(values), len(values), half, (mean - half, mean + half), OVER_SEEDS)
 
 
 def split(records: list[Record], absent: Sequence[Absent] = ()) -> list[Section]:

@@ -17,8 +17,10 @@ from bench.report.content.numerals import (
     plus_minus,
     score_text,
 )
-from bench.report.content.ranking import ALPHA, Ranking, rank
-from bench.report.content.sections import Row, Section
+from bench.report.content.ranking import Ranking, rank
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
+from bench.report.content.statistics import ALPHA
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def _headline(section: Section, ranking: Ranking) -> str:
         return f"No winner can be named in the lead score, {label}: {kept} is ahead, but not all of its runs finished."
     if len(ranking.order.get(name, [])) < 2:
         return f"Only one model has the lead score, {label}: there is nothing to compare it with."
-    if reason := ranking.untested.get(name) or ranking.barred.get(name):
-        return f"No winner can be named in the lead score, {label}: {reason}."
-    return f"No winner can be named in the lead score, {label}."
+    bar = ranking.barred.get(name)
+    reason = bar.reason if bar else ranking.untested.get(name)
+    return f"No winner can be named in the lead score, {label}{f': {reason}' if reason else ''}."
 
 
 def _means(section: Section, ranking: Ranking) -> str:
@@ -90,7 +92,7 @@ def _against(best: str, p_values: dict[str, float], decisive: float) -> str:
 
 def _tested(section: Section, ranking: Ranking) -> list[str]:
     """Which model won which scores, where no winner can be named, what was not tested, and how certain this is."""
-    names = _names(section)
+    names = short_names(section)
     lines = [
         f"{label} is better than every other model in {joined(scores)}."
         for label, scores in _parted(ranking.best, names).items()
@@ -99,14 +101,14 @@ def _tested(section: Section, ranking: Ranking) -> list[str]:
         lines.append(
             f"No winner in {joined(undecided)}: no model is shown to be better than every other. "
             "That does not show them to be equal; few seeds find large differences only."
-            + (" Without a winner in the lead score no other score can have one." if ranking.shut(section) else "")
+            + (" Without a winner in the lead score no other score can have one." if ranking.shut else "")
         )
     for label, scores in _parted(ranking.withheld, names).items():
         lines.append(
             f"{label} is ahead in {joined(scores)}, but not all of its runs finished: its mean is one over survivors, "
             "and no winner is named."
         )
-    for reason, scores in _parted(ranking.barred, names).items():
+    for reason, scores in _parted({name: bar.reason for name, bar in ranking.barred.items()}, names).items():
         lines.append(f"No winner is named in {joined(scores)}, as {reason}.")
     for reason, scores in _parted(ranking.untested, names).items():
         lines.append(f"Not tested, as there are {reason}: {', '.join(scores)}.")
@@ -141,7 +143,7 @@ def _unequal(section: Section) -> list[str]:
     ]
     budgeted = next((one["name"] for one in section.tabulated if one.get("budget") is not None), None)
     if budgeted:
-        facts.append((f"budget of {_names(section)[budgeted]}", lambda row: budget_text(row, budgeted)))
+        facts.append((f"budget of {short_names(section)[budgeted]}", lambda row: budget_text(row, budgeted)))
     differing = []
     for what, text in facts:
         told = {row.label: value for row in rows if (value := text(row)) != NONE}
@@ -163,7 +165,7 @@ def _cells(section: Section) -> str:
     return f"{text} {'; '.join(others)}." if others else text
 
 
-def _names(section: Section) -> dict[str, str]:
+def short_names(section: Section) -> dict[str, str]:
     """The name of each score in a list: its label, without the extractor if the name is still unique then."""
     labels = {metric["name"]: metric["label"] for metric in section.tabulated}
     short = {

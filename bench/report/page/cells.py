@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.report.content.numerals import NONE, number
 from bench.report.content.outcomes import Absent, outcome
-from bench.report.content.sections import Row, Section, score
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
@@ -73,12 +74,10 @@ class CellDetails:
 
 def details(sections: Sequence[Section]) -> list[CellDetails]:
     """All cells by section, row and training seed."""
-    found = [
-        (section, row, cell)
-        for section in sections
-        for row in section.rows
-        for cell in sorted([*row.records, *row.absent], key=lambda cell: cell.seed)
-    ]
+    rows = [(section, row) for section in sections for row in section.rows]
+    found = []
+    for section, row in rows:
+        found += [(section, row, cell) for cell in sorted([*row.records, *row.absent], key=lambda cell: cell.seed)]
     return [CellDetails(f"cell-{number}", *one) for number, one in enumerate(found, start=1)]
 
 
@@ -90,11 +89,8 @@ def table(cells: Sequence[CellDetails]) -> Table:
 def _row(one: CellDetails) -> list[str | Cell]:
     record, lead = one.record, one.section.lead
     training = record.data["training"] if record else {}
-    numbers = (
-        training.get("updates"),
-        training.get("seconds"),
-        score(record, lead["name"]) if record and lead else None,
-    )
+    score = record.metric(lead["name"]) if record and lead else None
+    numbers = (training.get("updates"), training.get("seconds"), score["value"] if score else None)
     return [
         Cell(one.row.label, link=f"#{one.id}"),
         Cell(str(one.cell.seed), one.cell.seed),

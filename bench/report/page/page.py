@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from bench.report.content import captions, summary
 from bench.report.content.sections import Section
 from bench.report.page import cells, embed, figures
+from bench.report.plots import style
 from bench.report.tables import html, scores
 from bench.report.tables.files import TITLE
 from bench.report.tables.model import Table
@@ -53,7 +53,7 @@ def write(
     """
     if plots is None:
         plots = [path for section in sections for path in sorted((root / section.folder).glob("*.png"))]
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     every = cells.details([*sections, *further])
     notes = _repeated([one.table.notes for one in chapters if one.table], least=2)
     words = [[*captions.reading(section), *captions.protocol(section)] for section in sections]
@@ -63,18 +63,28 @@ def write(
         .get_template("page.html")
         .render(
             title=title,
-            intro=_paragraphs(intro),
-            policy=_policy(style, script),
-            style=Markup(style),  # the project's own file, like the script: neither contains anything from a record
+            intro=intro,
+            policy=_policy(css, script),
+            style=Markup(css),  # the project's own file, like the script: neither contains anything from a record
             script=Markup(script),
             notes=notes,
             common=common,
-            chapters=[_chapter(number, one, notes) for number, one in enumerate(chapters, start=1)],
-            sections=[_section(number, one, list(plots), common) for number, one in enumerate(sections, start=1)],
+            chapters=chapters,
+            sections=sections,
+            plots=list(plots),
             cells=every,
             cells_table=cells.table(every),
             finished=sum(cell.state == "finished" for cell in every),
             root=root,
+            # what the template calls for a section, a plot, a text and a table
+            verdict=summary.verdict,
+            tables=scores.tables,
+            reading=captions.reading,
+            protocol=captions.protocol,
+            figures=figures.figures,
+            embedded=embed.picture,
+            words=style.words,
+            paragraphs=_paragraphs,
             table=html.render,
         )
     )
@@ -88,42 +98,14 @@ def _repeated(lists: Sequence[Sequence[str]], least: int) -> list[str]:
     return [line for line in every if sum(line in lines for lines in lists) >= least]
 
 
-def _section(number: int, section: Section, plots: list[Path], common: list[str]) -> dict[str, Any]:
-    shown = [(figure, embed.picture(figure.path)) for figure in figures.figures(section, plots)]
-    samples = [pair for pair in shown if pair[0].path.stem == figures.SAMPLES]
-    return {
-        "id": f"section-{number}",
-        "title": section.title,
-        "verdict": summary.verdict(section),
-        "samples": samples,
-        "tables": scores.tables(section),
-        "reading": [line for line in captions.reading(section) if line not in common],
-        "protocol": [line for line in captions.protocol(section) if line not in common],
-        "figures": [pair for pair in shown if pair not in samples],
-    }
-
-
-def _chapter(number: int, chapter: Chapter, common: list[str]) -> dict[str, Any]:
-    named = [(path, figures.words(path)) for path in chapter.pictures]
-    shown = [figures.CaptionedPicture(path, name, "", f"{chapter.title}: {name}") for path, name in named]
-    return {
-        "id": f"part-{number}",
-        "title": chapter.title,
-        "paragraphs": _paragraphs(chapter.text),
-        "table": chapter.table,
-        "notes": [note for note in chapter.table.notes if note not in common] if chapter.table else [],
-        "figures": [(figure, embed.picture(figure.path)) for figure in shown],
-    }
-
-
 def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(css: str, script: str) -> str:
     """A Content-Security-Policy that allows the page's own style and script, pictures inside it, and nothing else."""
     return (
-        f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        f"default-src 'none'; img-src data:; style-src {_source(css)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.report.content.numerals import estimate
-from bench.report.content.sections import Row, Section
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.plots import style
 from bench.results.schema import GROUPS
 
@@ -44,32 +43,23 @@ def _figure(section: Section, group: str, metrics: list[dict[str, Any]], path: P
         rows = [row for row in rows if row.finished]
     panels = [_BarPanel.of(section, metric, rows) for metric in metrics]
     heads = [_head(section, metric, panel) for metric, panel in zip(metrics, panels, strict=True)]
-    references = [one for one in section.references if one.kind in _LINES and any(n in one.metrics for n in names)]
-    # Placed by hand in inches, which is quicker than matplotlib's layout and keeps panels of one size.
-    across = min(3 if len(rows) <= 4 else 2, len(metrics))
+    handles = [
+        Line2D([], [], label=style.literal(section.reference_label(one, names)), linestyle=_LINES[one.kind], color=_INK)
+        for one in section.references
+        if one.kind in _LINES and any(name in one.metrics for name in names)
+    ]
+    if any(bar.untrained is not None for panel in panels for bar in panel.bars):
+        handles.append(Line2D([], [], label="the same model, untrained", linestyle="--", color=style.FAINT))
     above = 0.17 * max(head.count("\n") + 1 for head in heads) + 0.12
     below = 0.16 * max(label.count("\n") + 1 for panel in panels for label in panel.labels) + 0.25
     longest = max(len(line) for panel in panels for label in panel.labels for line in label.splitlines())
     each = max(1.1, longest * 0.6 * style.SMALL / 72 + 0.1)  # DejaVu Sans takes about 0.6 of its size per character
-    wide, high = max(3.6, each * len(rows) + 1.1), above + 1.7 + below
-    deep, foot = math.ceil(len(metrics) / across), 0.4 if references else 0.05
-    width = max(across * wide + 0.1, 5.0)
-    title = textwrap.wrap(_title(section, group, metrics), int(width * 11))
-    top = 0.25 * len(title) + 0.15
-    height = top + deep * high + foot
-    figure = Figure(figsize=(width, height))
-    figure.text(0.5, 1 - 0.1 / height, style.literal("\n".join(title)), fontsize=style.TITLE, ha="center", va="top")
-    for index, (panel, head) in enumerate(zip(panels, heads, strict=True)):
-        down, right = divmod(index, across)
-        left, bottom = right * wide + 0.75, height - top - (down + 1) * high + below
-        axes = figure.add_axes((left / width, bottom / height, (wide - 0.85) / width, 1.7 / height))
+    size = max(3.6, each * len(rows) + 1.1), above + 1.7 + below
+    title, across = _title(section, group, metrics), 3 if len(rows) <= 4 else 2
+    figure, every = style.panels(title, len(metrics), across, size, handles, above=above, below=below)
+    for axes, panel, head in zip(every, panels, heads, strict=True):
         axes.set_title(style.literal(head), y=1.0)  # a fixed place saves matplotlib the search for one
         panel.draw(axes, looks)
-    if references:
-        labels = [style.literal(section.reference_label(one, names)) for one in references]
-        looks_of = [{"linestyle": _LINES[one.kind], "color": _INK, "linewidth": 1.2} for one in references]
-        handles = [Line2D([], [], label=label, **look) for label, look in zip(labels, looks_of, strict=True)]
-        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=len(handles))
     return style.save(figure, path)
 
 
@@ -97,6 +87,7 @@ class _Bar:
     high: float | None
     dots: list[float]
     text: str
+    untrained: float | None = None  # the model's mean with its first weights
 
     @classmethod
     def of(cls, row: Row, name: str) -> _Bar:
@@ -104,9 +95,10 @@ class _Bar:
         if summary is None:
             return cls(row, None, None, None, [], "no score" if row.finished else style.lost(row) or "not run")
         lost = f"\n({style.lost(row)})" if row.failed else ""
-        dots = [float(entry["value"]) for entry in row.entries(name)]
         text = estimate(summary).replace(" [", "\n[") + lost
-        return cls(row, summary.mean, *(summary.interval or (None, None)), dots, text)
+        first = own.mean if (own := row.untrained(name)) else None
+        text += f"\nuntrained: {style.tick(first)}" if first is not None else ""
+        return cls(row, summary.mean, *(summary.interval or (None, None)), row.values(name), text, first)
 
 
 @dataclass(frozen=True)
@@ -139,6 +131,9 @@ class _BarPanel:
         for place, bar in enumerate(self.bars):
             if bar.mean is not None:
                 self._bar(axes, place, bar, looks, bottom)
+                if bar.untrained is not None and bottom <= bar.untrained <= top:  # its number is below the bar
+                    colour = looks.colour(bar.row.label)
+                    axes.plot([place - 0.42, place + 0.42], [bar.untrained] * 2, "--", color=colour, linewidth=1.4)
         for kind, title, value in self.references:
             if bottom <= value <= top:
                 axes.axhline(value, color=_INK, linestyle=_LINES[kind], linewidth=1.2, zorder=1)
@@ -177,6 +172,7 @@ class _BarPanel:
         dots = [dot for bar in self.bars for dot in bar.dots]
         ends = [end for bar in self.bars for end in (bar.low, bar.high) if end is not None]
         values = [value for _, _, value in self.references]
+        values += [bar.untrained for bar in self.bars if bar.untrained is not None]
         if not dots:
             return 0.0, 1.0
         if self.log:

@@ -6,20 +6,22 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from bench.report.content.numerals import plus_minus
 from bench.report.content.outcomes import outcome
-from bench.report.content.sections import Row, Section
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.report.plots import style, tiles
 from bench.results.record import Record
 
-_MARGIN = 24  # all lengths here are screen pixels, so that an image pixel covers a whole number of them
+_MARGIN = 24  # lengths are screen pixels, so that an image pixel covers a whole number of them
 _PANEL_WIDTH = 640
 _WIDE = 1100
-_NARROWEST = 900
+_NARROWEST = 360  # of a panel
+_LINE = round(style.LABEL * style.DPI / 72 * 1.35)
+_LETTER = style.LABEL * style.DPI / 72 * 0.6  # DejaVu Sans takes about 0.6 of its size per character
 _BANDS = 2  # rows of pairs for each model
 _PAIR = ("generated", "nearest in training")
 
@@ -170,90 +172,46 @@ def _one_row(flat: list[tiles.Pixels]) -> list[tiles.Pixels]:
 
 
 def _draw(path: Path, title: str, panels: list[SheetPanel], across: int = 3) -> Path:
-    """Lay the panels out in rows of `across`, every mosaic on whole screen pixels."""
+    """Lay the panels out in rows of `across`. Mosaics are put into the figure pixel by pixel, without resampling."""
     if not any(panel.rows for panel in panels):
         return style.message(path, title, "; ".join(f"{panel.title} {panel.note}".strip() for panel in panels))
-    boxes = [_Box(panel) for panel in panels]
-    lines = [boxes[i : i + across] for i in range(0, len(boxes), across)]
-    wide = max(sum(box.width for box in line) + _MARGIN * (len(line) + 1) for line in lines)
-    wide = max(wide, _NARROWEST)
-    heading = textwrap.wrap(title, _characters(wide - 2 * _MARGIN, style.TITLE))
-    top = _MARGIN + len(heading) * _line(style.TITLE)
-    high = top + sum(max(box.height for box in line) + _MARGIN for line in lines)
-    figure = Figure(figsize=(wide / style.DPI, high / style.DPI), dpi=style.DPI)
-    page = _Canvas(figure, wide, high)
-    page.text(wide // 2, _MARGIN // 2, "\n".join(heading), style.TITLE, ha="center", va="top")
-    for line in lines:
-        left = (wide - sum(box.width for box in line) - _MARGIN * (len(line) - 1)) // 2
-        for box in line:
-            box.draw(page, left, top)
-            left += box.width + _MARGIN
-        top += max(box.height for box in line) + _MARGIN
+    mosaics = [tiles.mosaic(panel.rows) if panel.rows else np.full((1, 1), 255, dtype=np.uint8) for panel in panels]
+    before = max(_extent(panel.labels) for panel in panels) + _MARGIN  # all these lengths are screen pixels
+    wide = max(_NARROWEST, *(mosaic.shape[1] for mosaic in mosaics))
+    heads = [_wrap(f"{panel.title}\n{'' if panel.rows else panel.note}", wide) for panel in panels]
+    above = max(map(len, heads)) * _LINE + _LINE
+    high = above + max(mosaic.shape[0] for mosaic in mosaics) + _MARGIN
+    size = (before + wide + _MARGIN) / style.DPI, high / style.DPI
+    margins = {"left": before / style.DPI, "right": _MARGIN / style.DPI, "above": above / style.DPI}
+    figure, every = style.panels(title, len(panels), across, size, **margins, below=_MARGIN / style.DPI)
+    page = figure.get_size_inches() * style.DPI
+    for axes, panel, mosaic, head in zip(every, panels, mosaics, heads, strict=True):
+        axes.set_axis_off()
+        axes.set(xlim=(0, wide), ylim=(high - above - _MARGIN, 0))  # pixels, from the mosaic's upper left corner down
+        axes.text(mosaic.shape[1] / 2, -_LINE, "\n".join(head), fontsize=style.LABEL, ha="center", va="bottom")
+        if not panel.rows:
+            continue
+        left, top = (axes.get_position().corners()[1] * page).round().astype(int)
+        figure.figimage(mosaic, left, top - mosaic.shape[0], cmap="gray", vmin=0, vmax=255, origin="upper")
+        steps = [
+            (side + tiles.GAP) / n for side, n in zip(mosaic.shape, (len(panel.rows), len(panel.rows[0])), strict=False)
+        ]
+        for index, label in enumerate(panel.columns[: len(panel.rows[0])]):
+            axes.text(
+                (index + 0.5) * steps[1], -5, style.literal(label), fontsize=style.SMALL, ha="center", va="bottom"
+            )
+        for index, label in enumerate(panel.labels):
+            place = (-10, (index + 0.5) * steps[0])
+            axes.text(*place, style.literal(label), fontsize=style.LABEL, ha="right", va="center", linespacing=1.1)
     return style.save(figure, path)
 
 
-@dataclass(frozen=True)
-class _Canvas:
-    figure: Figure
-    wide: int
-    high: int
-
-    def text(self, x: float, y: float, text: str, size: float, **options: Any) -> None:
-        self.figure.text(x / self.wide, 1 - y / self.high, style.literal(text), fontsize=size, **options)
-
-    def image(self, x: int, y: int, pixels: tiles.Pixels) -> None:
-        high, wide = pixels.shape[:2]
-        place = (x / self.wide, 1 - (y + high) / self.high, wide / self.wide, high / self.high)
-        axes = self.figure.add_axes(place)
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-
-
-class _Box:
-    """A panel and its size: title above, labels of columns, labels of rows, the mosaic."""
-
-    def __init__(self, panel: SheetPanel):
-        self.panel = panel
-        self.mosaic = tiles.mosaic(panel.rows) if panel.rows else None
-        high, wide = self.mosaic.shape[:2] if self.mosaic is not None else (0, 0)
-        self.before = _extent(panel.labels, style.LABEL) + 16 if panel.labels else 0
-        self.width = max(wide + self.before, 360)
-        self.title = _wrap(panel.title, _characters(self.width, style.LABEL))
-        if self.mosaic is None:
-            self.title += _wrap(panel.note, _characters(self.width, style.LABEL))
-        self.above = len(self.title) * _line(style.LABEL) + (_line(style.SMALL) if panel.columns else 0) + 6
-        self.height = high + self.above
-
-    def draw(self, page: _Canvas, left: int, top: int) -> None:
-        centre = left + self.before + (self.width - self.before) / 2
-        page.text(centre, top, "\n".join(self.title), style.LABEL, ha="center", va="top")
-        if self.mosaic is None:
-            return
-        high, wide = self.mosaic.shape[:2]
-        corner = left + self.before + (self.width - self.before - wide) // 2
-        page.image(corner, top + self.above, self.mosaic)
-        across, down = (wide + tiles.GAP) / len(self.panel.rows[0]), (high + tiles.GAP) / len(self.panel.rows)
-        for index, label in enumerate(self.panel.columns[: len(self.panel.rows[0])]):
-            x = corner + (index + 0.5) * across - tiles.GAP / 2
-            page.text(x, top + self.above - 5, label, style.SMALL, ha="center", va="bottom")
-        for index, label in enumerate(self.panel.labels):
-            y = top + self.above + (index + 0.5) * down - tiles.GAP / 2
-            page.text(corner - 10, y, label, style.LABEL, ha="right", va="center", linespacing=1.1)
-
-
 def _wrap(text: str, width: int) -> list[str]:
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+    """The lines of a text that fit into a width in pixels."""
+    most = int(width / _LETTER)
+    return [style.literal(part) for line in text.splitlines() for part in textwrap.wrap(line, most)]
 
 
-def _line(size: float) -> int:
-    return round(size * style.DPI / 72 * 1.35)
-
-
-def _characters(width: int, size: float) -> int:
-    return max(10, int(width / (size * style.DPI / 72 * 0.6)))
-
-
-def _extent(labels: Iterable[str], size: float) -> int:
-    """Room for the longest line: DejaVu Sans takes about 0.6 of its size per character."""
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    return round(longest * size * style.DPI / 72 * 0.6)
+def _extent(labels: Iterable[str]) -> int:
+    """Room for the longest line, in pixels."""
+    return round(max((len(line) for label in labels for line in label.splitlines()), default=0) * _LETTER)

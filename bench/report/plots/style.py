@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+import math
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import cycle, groupby
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,7 +23,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.report.content.sections import Row, Section
+from bench.report.content.rows import Row
+from bench.report.content.sections import Section
 from bench.storage.files import write_bytes
 
 DPI = 150
@@ -30,6 +36,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than the colours, so 
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 _SHEET = Path(__file__).parent / "plots.mplstyle"
+WORDS = tomllib.loads((Path(__file__).parent / "plots.toml").read_text(encoding="utf-8"))  # by stem, in order
 
 
 @contextmanager
@@ -53,13 +60,13 @@ class Looks:
         return self._looks[model][1]
 
 
-def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none") -> list[Line2D]:
+def legend(rows: Iterable[Row], looks: Looks, linestyle: str = "none", *, marker: bool = True) -> list[Line2D]:
     """A handle per model, which also says what happened to runs that did not finish."""
     handles = []
     for row in rows:
         label = literal(f"{row.label} ({lost(row)})" if row.failed else row.label)
-        look = {"color": looks.colour(row.label), "marker": looks.marker(row.label), "linestyle": linestyle}
-        handles.append(Line2D([], [], label=label, **look))
+        shape = looks.marker(row.label) if marker else None
+        handles.append(Line2D([], [], label=label, color=looks.colour(row.label), marker=shape, linestyle=linestyle))
     return handles
 
 
@@ -69,10 +76,52 @@ def lost(row: Row) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
-def across(handles: list[Line2D], characters: int = 110) -> int:
+def panels(
+    title: str,
+    n: int,
+    across: int,
+    size: tuple[float, float],
+    handles: Sequence[Line2D] = (),
+    *,
+    left: float = 0.75,
+    right: float = 0.15,
+    above: float = 0.3,
+    below: float = 0.5,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `n` panels in rows of `across`, below its title and above a legend of the handles.
+
+    All lengths are inches: `size` is a panel's width and height with the margins for its own title and labels. Panels
+    are placed by hand, which is quicker than matplotlib's layout and keeps them of one size, however many there are.
+    """
+    wide, high = size
+    width = max(min(across, n) * wide, 5.0)
+    heading = textwrap.wrap(title, int(width * 11))
+    top = 0.24 * len(heading) + 0.16  # whole screen pixels, like the foot
+    in_legend = columns(handles, round(14 * width))
+    foot = 0.16 + 0.18 * math.ceil(len(handles) / in_legend) if handles else 0.06
+    height = top + math.ceil(n / across) * high + foot
+    figure = Figure(figsize=(width, height))
+    figure.text(0.5, 1 - 0.1 / height, literal("\n".join(heading)), fontsize=TITLE, ha="center", va="top")
+    if handles:
+        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02 / height), ncols=in_legend)
+    axes = []
+    centred = (width - min(across, n) * wide) / 2
+    for down, along in (divmod(place, across) for place in range(n)):
+        corner = (along * wide + left + centred) / width, (height - top - (down + 1) * high + below) / height
+        axes.append(figure.add_axes((*corner, (wide - left - right) / width, (high - above - below) / height)))
+    return figure, axes
+
+
+def columns(handles: Sequence[Line2D], characters: int = 110) -> int:
     """The number of columns of a legend that fit."""
-    longest = max(len(handle.get_label()) for handle in handles)
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
     return max(1, min(len(handles), characters // (longest + 6)))
+
+
+def words(path: Path) -> tuple[str, str]:
+    """Title and description of a plot; for a file with an unknown name, that name: `my_plot.png` -> `my plot`."""
+    known = WORDS.get(path.stem)
+    return (known["title"], known["text"]) if known else (" ".join(re.split("[-_ ]+", path.stem)).strip(), "")
 
 
 def direction(metric: dict[str, Any]) -> str:
@@ -111,8 +160,7 @@ def literal(text: str) -> str:
 @cache
 def _drawable() -> frozenset[int]:
     """The code points of the plots' font, which comes with matplotlib."""
-    (family,) = ["DejaVu Sans"]
-    return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
+    return frozenset(get_font(findfont(FontProperties(family=["DejaVu Sans"]))).get_charmap())
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.report.tables.model import Cell, Column, Table
+from bench.report.tables.model import Table
 
 
-def render(tables: Iterable[Table]) -> str:
-    """The rows of all tables; a field that a table does not have is empty in its rows."""
-    lines = [line for table in tables for line in _lines(table)]
-    text = io.StringIO()
+def render(lines: Iterable[Mapping[str, Any]]) -> str:
+    """The lines below a header of all their fields; a field that a line does not have is empty in it."""
+    lines, text = list(lines), io.StringIO()
     names = dict.fromkeys(name for line in lines for name in line)
     writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
     writer.writeheader()
@@ -21,12 +20,10 @@ def render(tables: Iterable[Table]) -> str:
     return text.getvalue()
 
 
-def _lines(table: Table) -> Iterable[dict[str, Any]]:
-    for cells in zip(*([*column.cells, *column.references] for column in table.columns), strict=True):
-        yield {k: v for column, cell in zip(table.columns, cells, strict=True) for k, v in _fields(column, cell)}
-
-
-def _fields(column: Column, cell: Cell) -> Iterable[tuple[str, Any]]:
-    if cell.fields is not None:
-        return cell.fields.items()
-    return [(column.header, cell.text if cell.value is None else cell.value)]
+def lines_of(table: Table) -> Iterable[dict[str, Any]]:
+    """The lines of a table: of each cell its fields, else its value or its text, by the header of its column."""
+    for row in [*table.rows, *table.below]:
+        line: dict[str, Any] = {}
+        for column, cell in zip(table.columns, row, strict=True):
+            line |= cell.fields or {column.header: cell.text if cell.value is None else cell.value}
+        yield line

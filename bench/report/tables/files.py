@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.report.content.captions import caption, protocol, reading
 from bench.report.content.sections import Section
+from bench.report.content.summary import verdict
 from bench.report.tables import csv, full, latex, markdown, scores
 from bench.storage.files import write_text
 
@@ -16,8 +17,8 @@ _MOST = 4  # tables in one LaTeX float: as many as fit on a page below a long ca
 def write(root: Path, sections: list[Section]) -> list[Path]:
     """Write the four files and return their paths."""
     outputs = {
-        "table.csv": csv.render(map(full.rows, sections)),
-        "cells.csv": csv.render(full.cells(section, root) for section in sections),
+        "table.csv": csv.render(line for section in sections for line in full.rows(section)),
+        "cells.csv": csv.render(line for section in sections for line in full.cells(section, root)),
         "table.md": as_markdown(sections),
         "table.tex": as_latex(sections),
     }
@@ -29,7 +30,7 @@ def write(root: Path, sections: list[Section]) -> list[Path]:
 def as_markdown(sections: list[Section]) -> str:
     parts = [f"# {TITLE}"]
     for section in sections:
-        parts.append(f"## {markdown.escape(section.title)}")
+        parts += [f"## {markdown.escape(section.title)}", markdown.escape(verdict(section).headline)]
         parts += [markdown.render(table, level=3) for table in scores.tables(section)]
         parts.append(markdown.bullets(caption(section)))
     return "\n\n".join(parts) + "\n"
@@ -44,10 +45,13 @@ def as_latex(sections: list[Section]) -> str:
     parts = [latex.PREAMBLE]
     for number, section in enumerate(sections, start=1):
         title, label, tables = latex.escape(section.title), f"tab:section-{number}", scores.tables(section)
-        parts.append(latex.float_of(tables[:_MOST], f"{title}. {latex.sentences(reading(section))}", label))
+        found = verdict(section)
+        above = latex.sentences([f"{section.title}. {found.headline}", *reading(section)])
+        parts.append(latex.float_of(tables[:_MOST], above, label))
         for start in range(_MOST, len(tables), _MOST):
             again = rf"{title}, continued; how to read it: table~\ref{{{label}}}."
             parts.append(latex.float_of(tables[start : start + _MOST], again))
-        measured = latex.sentences(protocol(section))
-        parts.append(rf"\par\noindent{{\footnotesize Table~\ref{{{label}}}, how it was measured: {measured}\par}}")
+        measured = latex.sentences([*found.points, *protocol(section)])
+        lead = rf"Table~\ref{{{label}}}, its results and how they were measured"
+        parts.append(rf"\par\noindent{{\footnotesize {lead}: {measured}\par}}")
     return "\n\n".join(parts) + "\n"

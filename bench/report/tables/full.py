@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.report.content.ranking import Ranking, rank, sampling_share
-from bench.report.content.sections import Reference, Row, Section, Summary
-from bench.report.tables.model import Cell, Column, Table
+from bench.report.content.ranking import Ranking, rank
+from bench.report.content.rows import ReferenceRow, Row, Summary
+from bench.report.content.sections import Section
 from bench.results.record import Record
 
 # What a reader needs in order to know which rows can be compared, if the record has it.
@@ -19,30 +19,33 @@ _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone
 }
 
 
-def rows(section: Section) -> Table:
-    """A row per model, reference and untrained model: every score with its interval, its verdict and its protocol."""
+def rows(section: Section) -> list[dict[str, Any]]:
+    """A line per model, reference and untrained model: every score with its interval, its verdict and its protocol."""
     ranking = rank(section)
-    models = [Cell(fields=_model(section, row, ranking)) for row in section.rows]
-    below = [Cell(fields=_reference(section, reference)) for reference in section.references]
-    below += [Cell(fields=line) for row in section.rows if (line := _untrained(section, row))]
-    return Table(section.title, [Column("", models, below)])
+    models = [_model(section, row, ranking) for row in section.rows]
+    references = [_reference(section, reference) for reference in section.references]
+    return [*models, *references, *(line for row in section.rows if (line := _untrained(section, row)))]
 
 
-def cells(section: Section, root: Path) -> Table:
-    """A row per cell, by model and training seed, also for those without a record; `root` is the results folder."""
+def cells(section: Section, root: Path) -> list[dict[str, Any]]:
+    """A line per cell, by model and training seed, also for those without a record; `root` is the results folder."""
     lines = []
     for row in section.rows:
         own = [_cell(section, row, record, root) for record in row.records]
-        where = {"dataset": section.dataset, "protocol": section.number, "model": row.label}
-        own += [where | {"training seed": cell.seed, "status": cell.status} for cell in row.absent]
+        own += [
+            _place(section) | {"model": row.label, "training seed": cell.seed, "status": cell.status}
+            for cell in row.absent
+        ]
         lines += sorted(own, key=lambda line: line["training seed"])
-    return Table(section.title, [Column("", [Cell(fields=line) for line in lines])])
+    return lines
+
+
+def _place(section: Section) -> dict[str, Any]:
+    return {"dataset": section.dataset, "protocol": section.number}
 
 
 def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "dataset": section.dataset,
-        "protocol": section.number,
+    line = _place(section) | {
         "kind": "model",
         "model": row.label,
         "profile": row.fact("profile"),
@@ -65,17 +68,12 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         line |= _statistics(label, row.score(name))
         line |= {f"{label} better": metric["better"], f"{label} lead": metric is section.lead}
         line |= {f"{label} best": ranking.best.get(name) == row.label}
-        share = sampling_share(row, name)
-        low, high = share.interval if share else (None, None)
-        line |= {f"{label} sampling share of variance": share.value if share else None}
-        line |= {f"{label} sampling share 95% low": low, f"{label} sampling share 95% high": high}
         line |= _facts(label, next(iter(row.entries(name)), {}))
     return line
 
 
-def _reference(section: Section, reference: Reference) -> dict[str, Any]:
-    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
-    line |= {"kind": reference.kind, "model": reference.title}
+def _reference(section: Section, reference: ReferenceRow) -> dict[str, Any]:
+    line = _place(section) | {"kind": reference.kind, "model": reference.title}
     for metric in section.metrics:
         if own := reference.metrics.get(metric["name"]):
             line |= _statistics(metric["label"], Summary.of(own)) | _facts(metric["label"], own)
@@ -87,8 +85,7 @@ def _untrained(section: Section, row: Row) -> dict[str, Any]:
     found = {one["label"]: own for one in section.metrics if (own := row.untrained(one["name"]))}
     if not found:
         return {}
-    line: dict[str, Any] = {"dataset": section.dataset, "protocol": section.number}
-    line |= {"kind": "untrained", "model": f"{row.label}, untrained"}
+    line = _place(section) | {"kind": "untrained", "model": f"{row.label}, untrained"}
     line |= {"latent dimensions": row.fact("latent_dimensions")}
     for label, summary in found.items():
         line |= _statistics(label, summary)
@@ -119,9 +116,7 @@ def _facts(label: str, entry: dict[str, Any]) -> dict[str, Any]:
 def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, Any]:
     data = record.data
     throughput = data["throughput"] or {}
-    line: dict[str, Any] = {
-        "dataset": section.dataset,
-        "protocol": section.number,
+    line = _place(section) | {
         "model": row.label,
         "training seed": record.seed,
         "evaluation seeds": _spaced(data["evaluation_seeds"]),

@@ -43,7 +43,7 @@ def float_of(tables: Iterable[Table], caption: str, label: str = "", *, titled: 
 
 def tabular(table: Table, title: str) -> list[str]:
     """The lines of the table, with the title above it and the references below a rule."""
-    header = [Cell(column.header) for column in table.shown]
+    header = [Cell(column.header) for column in table.columns]
     return [
         rf"\par\smallskip {escape(title)}\par\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",

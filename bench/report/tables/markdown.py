@@ -20,7 +20,7 @@ def bullets(lines: Iterable[str]) -> str:
 
 def render(table: Table, level: int) -> str:
     """The title as a heading of that level, the table, with the references below a blank row, and its notes."""
-    header = [escape(column.header) for column in table.shown]
+    header = [escape(column.header) for column in table.columns]
     gap = [[""] * len(header)] if table.below else []  # Markdown has no rule inside a table
     rows = [header, *map(_texts, table.rows), *gap, *map(_texts, table.below)]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]

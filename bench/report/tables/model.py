@@ -21,11 +21,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header (empty: only for CSV), a cell per row, and a cell per reference row; the latter are set apart below."""
+    """A header, a cell per row, and a cell per reference row; the latter are set apart below."""
 
     header: str
     cells: list[Cell]
     references: list[Cell] = field(default_factory=list)
+    role: str = ""  # of a score: `ranked`, `describes`, `barred: blurred images win`
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,11 @@ class Table:
         return cls(title, [Column(name, [row[k] for row in parted]) for k, name in enumerate(names)], **more)
 
     @property
-    def shown(self) -> list[Column]:
-        return [column for column in self.columns if column.header]
-
-    @property
     def rows(self) -> list[list[Cell]]:
         """The cells that are shown, row by row."""
-        return [list(row) for row in zip(*(column.cells for column in self.shown), strict=True)]
+        return [list(row) for row in zip(*(column.cells for column in self.columns), strict=True)]
 
     @property
     def below(self) -> list[list[Cell]]:
         """The cells of the reference rows, row by row."""
-        return [list(row) for row in zip(*(column.references for column in self.shown), strict=True)]
+        return [list(row) for row in zip(*(column.references for column in self.columns), strict=True)]

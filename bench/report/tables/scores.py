@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
-from bench.report.content.ranking import Share, rank, sampling_share
-from bench.report.content.sections import EQUAL, Row, Section, Summary
+from bench.report.content.ranking import rank, role
+from bench.report.content.rows import Row, Summary
+from bench.report.content.sections import EQUAL, Section
 from bench.report.tables.model import Cell, Column, Table
 from bench.results.record import Record
 
@@ -18,7 +19,7 @@ Metrics = list[dict[str, Any]]
 
 
 def tables(section: Section) -> list[Table]:
-    """The tables that have a column: samples, reconstruction, interpolation, diagnostics, share of variance, cost.
+    """The tables that have a column: samples, reconstruction, interpolation, diagnostics, cost.
 
     All of them have a row for each model, in the same order.
     """
@@ -43,7 +44,7 @@ def tables(section: Section) -> list[Table]:
         headers = {metric["name"]: metric["name"].partition(", ")[0] for metric in metrics}
         found.append(_scores(section, _PATHS.get(kind, f"Interpolation, {kind}"), metrics, headers))
     found.append(_scores(section, "Diagnostics", groups.get("diagnostics", [])))
-    found += [_shares(section, [*samples, *reconstruction]), _cost(section)]
+    found.append(_cost(section))
     return [table for table in found if len(table.columns) > 1]
 
 
@@ -59,31 +60,25 @@ def _scores(
     """Scores with their budgets; a row below for each reference and each untrained model that has one of them."""
     names = [metric["name"] for metric in metrics]
     references = [one for one in section.references if any(name in one.metrics for name in names)]
-    best = rank(section).best
+    ranking = rank(section)
     untrained = [row for row in section.rows if any(row.untrained(name) for name in names)]
-    below = [section.reference_label(one, names) for one in references] + [
-        f"{row.label}, untrained" for row in untrained
-    ]
+    below = [section.reference_label(one, names) for one in references]
+    below += [f"{row.label}, untrained" for row in untrained]
     columns = [_models(section, [Cell(label) for label in below])]
     if dimensions and any(row.fact("latent_dimensions") for row in section.rows):
-        columns.append(
-            Column(
-                "latent dimensions",
-                [_whole(row.fact("latent_dimensions")) for row in section.rows],
-                [*(Cell(NONE) for _ in references), *(_whole(row.fact("latent_dimensions")) for row in untrained)],
-            )
-        )
+        own, first = ([_whole(row.fact("latent_dimensions")) for row in rows] for rows in (section.rows, untrained))
+        columns.append(Column("latent dimensions", own, [*(Cell(NONE) for _ in references), *first]))
     for metric, budgets in zip(metrics, _budgets(section, names), strict=True):
         name = metric["name"]
         cells = [
-            Cell(score_text(row, name), _mean(row.score(name)), bold=best.get(name) == row.label)
+            Cell(score_text(row, name), _mean(row.score(name)), bold=ranking.best.get(name) == row.label)
             for row in section.rows
         ]
         found = [reference.metrics.get(name) for reference in references]
         own = [Cell(bracketed(one["value"], one["interval"]), one["value"]) if one else Cell(NONE) for one in found]
         own += [Cell(estimate(row.untrained(name)), _mean(row.untrained(name))) for row in untrained]
         header = headers[name] if headers else metric["label"]
-        columns.append(Column(header + ARROWS[metric["better"]], cells, own))
+        columns.append(Column(header + ARROWS[metric["better"]], cells, own, role(ranking, metric)))
         if budgets:
             columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in below]))
     if status:
@@ -91,8 +86,8 @@ def _scores(
     return Table(title + features, columns)
 
 
-def _whole(value: int | None) -> Cell:
-    return Cell(number(value), value)
+def _whole(value: float | None) -> Cell:
+    return Cell(NONE if value is None else f"{value:,.0f}", value)
 
 
 def _equal(metrics: Metrics) -> tuple[str, Metrics, dict[str, str]]:
@@ -125,23 +120,6 @@ def _shortened(metrics: Metrics) -> tuple[dict[str, str], str]:
     return headers, f" (features of {extractor})"
 
 
-def _shares(section: Section, metrics: Metrics) -> Table:
-    headers, features = _shortened(metrics)
-    columns = [_models(section)]
-    for metric in metrics:
-        shares = [sampling_share(row, metric["name"]) for row in section.rows]
-        if any(share is not None for share in shares):
-            columns.append(Column(headers[metric["name"]], [_share(one) for one in shares]))
-    return Table(f"Share of the variance that sampling alone explains{features}", columns)
-
-
-def _share(share: Share | None) -> Cell:
-    if share is None:
-        return Cell(NONE)
-    value, low, high = (f"{100 * one:.0f} %" for one in (share.value, *share.interval))
-    return Cell(f"{value} [{low}, {high}]", share.value)
-
-
 def _cost(section: Section) -> Table:
     def column(header: str, cell: Callable[[Row], Cell]) -> Column:
         return Column(header, [cell(row) for row in section.rows])
@@ -155,18 +133,13 @@ def _cost(section: Section) -> Table:
 
     def updates(row: Row) -> Cell:
         summary = row.summary(lambda record: record.data["training"]["updates"])
-        if summary and summary.std:
-            return Cell(plus_minus(summary), summary.mean)
-        return Cell(number(int(summary.mean) if summary else None), _mean(summary))
-
-    def evaluations(row: Row) -> Cell:
-        return _whole(row.fact("network_evaluations_per_sample"))
+        return Cell(plus_minus(summary), summary.mean) if summary and summary.std else _whole(_mean(summary))
 
     columns = [
         column("parameters (trained)", parameters),
         column("updates", updates),
         column("training seconds", mean(lambda record: record.data["training"]["seconds"])),
-        column("network evaluations per sample", evaluations),
+        column("network evaluations per sample", lambda row: _whole(row.fact("network_evaluations_per_sample"))),
         column("samples/s", mean(lambda record: record.samples_per_second)),
     ]
     return Table("Cost", [_models(section), *columns])

@@ -1,0 +1,189 @@
+"""Cells on this machine: one after another in this process, or `--jobs N` at once in N others.
+
+The processes share the grid by its locks, as any that are given the same folder do. This one plans, refuses, keeps the
+features of real images in the cache, watches, and says everything.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench.engines import worker
+from bench.engines.progress import Display, line_of
+from bench.engines.worker import Worker
+from bench.errors import UserError
+from bench.grid import grid, say
+from bench.grid.cell import Cell
+from bench.grid.request import Request
+from bench.machine import gpu, runtime, signals
+from bench.scoring.setup import Setup
+
+PAUSE = 1.0  # seconds between looks at the workers
+DEATHS = 3  # workers that may be killed without a cell finished between them; a further one has none after it
+
+Prepared = Sequence[tuple[Request, list[Cell]]]  # each request with its cells, as `grid.prepare` gives them
+
+
+@dataclass(frozen=True)
+class Local:
+    """Cells of prepared grids, `jobs` at once."""
+
+    jobs: int = 1
+
+    def setup(self, setup: Setup) -> Setup:
+        """The setup of one cell: its share of the threads."""
+        if self.jobs == 1:
+            return setup
+        return replace(setup, threads=max(1, (setup.threads or torch.get_num_threads()) // self.jobs))
+
+    def complete(self, prepared: Prepared, evaluators: grid.Evaluators) -> list[str]:
+        """Run every cell that has no record; the status of all cells in order. Raises as `grid.complete`.
+
+        Where there are workers, `evaluators` is emptied: their images and features would lie here unused.
+        """
+        if self.jobs == 1:
+            return [status for request, cells in prepared for status in grid.complete(request, cells, evaluators)]
+        there = [(cells, i) for _, cells in prepared for i in range(len(cells)) if cells[i].folder.has_record]
+        for cells, i in there:
+            say(f"{grid.title_of(cells, i)}: already there ({_status(cells[i])})")
+        for _, cells in prepared:
+            grid.announce(cells)
+        if len(there) < sum(len(cells) for _, cells in prepared):
+            _keep_features(prepared, evaluators)
+            evaluators.clear()
+            runtime.release_memory(prepared[0][0].setup.device)
+            _Crew(prepared, self.jobs).run()
+        return [_status(cell) for _, cells in prepared for cell in cells]
+
+
+def _status(cell: Cell) -> str:
+    with cell.folder.held() as own:
+        return grid.recorded(cell) if own else str(cell.folder.read_record().data["status"])
+
+
+def _keep_features(prepared: Prepared, evaluators: grid.Evaluators) -> None:
+    """Put the features that the missing cells need into the cache, or every worker would compute them."""
+    missing = [(request, cell) for request, cells in prepared for cell in cells if not cell.folder.has_record]
+    needed = {grid.evaluator_key(cell, request) for request, cell in missing if request.setup.cache is not None}
+    for key in needed:
+        try:
+            _ = evaluators[key].references  # reads or makes all of them
+        except (RuntimeError, MemoryError) as error:
+            if not runtime.is_out_of_memory(error):
+                raise  # else a cell meets it as well, and its record says so
+
+
+class _Crew:
+    """The workers, started and started again as long as there are free cells."""
+
+    def __init__(self, prepared: Prepared, jobs: int):
+        first = prepared[0][0].setup
+        choice = first.extractor.name if first.extractor_choice == "auto" else first.extractor_choice
+        setup = replace(first, progress=False, extractor_choice=choice)
+        self.requests = [replace(request, setup=setup) for request, _ in prepared]
+        self.cells = [cell for _, cells in prepared for cell in cells]
+        several = len(prepared) > 1
+        self.titles = [f"{cell.out.name} {cell.title}" if several else cell.title for cell in self.cells]
+        self.display = Display(first.progress)
+        self.workers: list[Worker] = []
+        self.slots = deque(range(jobs))  # those without a worker
+        self.devices = gpu.visible() if first.device.type == "cuda" else []
+        self.deaths = 0  # since a cell was last finished
+        self.last_death = ""
+        self.waiting = False
+
+    def run(self) -> None:
+        """Return when every cell has a record. A signal or an error ends all workers, which save, and is raised."""
+        missing = self._missing()
+        try:
+            while missing or self.workers:
+                self._start(missing)
+                if missing and not self.workers:
+                    self._wait_for_others(missing)
+                worker.wait(self.workers, PAUSE)
+                self._listen()
+                self.display.show(self._at_work)
+                before, missing = missing, self._missing()
+                if len(missing) < len(before):
+                    self.deaths = 0
+        finally:
+            self._stop()
+            self.display.clear()
+
+    def _missing(self) -> list[int]:
+        return [place for place, cell in enumerate(self.cells) if not cell.folder.has_record]
+
+    def _start(self, missing: Sequence[int]) -> None:
+        """Start a worker for every free cell that none is about to take, in the slots that are empty."""
+        if not self.slots or self.deaths > DEATHS:
+            return
+        own = {one.cell for one in self.workers}
+        free = sum(not self.cells[place].folder.is_locked for place in missing if place not in own)
+        for _ in range(min(free - sum(one.cell is None for one in self.workers), len(self.slots))):
+            slot = self.slots.popleft()
+            device = self.devices[slot % len(self.devices)] if self.devices else None
+            self.workers.append(Worker(slot, self.requests, device))
+
+    def _wait_for_others(self, missing: Sequence[int]) -> None:
+        if self.deaths > DEATHS:
+            raise UserError(
+                f"{self.deaths} workers ended by {self.last_death} and {len(missing)} cells are not done: "
+                "give fewer --jobs if memory ran out; the same command continues where it stopped"
+            )
+        if not self.waiting:
+            say(f"waiting for {len(missing)} cells that another process works on")
+        self.waiting = True
+
+    def _listen(self) -> None:
+        """Say what the workers say, and look after those that have ended."""
+        for one in list(self.workers):
+            for line in one.read():
+                self.display.say(line)
+            if one.ended:
+                self.workers.remove(one)
+                self.slots.append(one.slot)
+                self._ended(one)
+
+    def _ended(self, one: Worker) -> None:
+        status = one.exit_status or 0
+        if one.error is not None:
+            raise UserError(one.error)
+        killed = signal.Signals(-status).name if status < 0 else ""
+        if status > 128:  # somebody stopped this worker alone
+            killed = signal.Signals(status - 128).name
+        if killed:
+            self.deaths, self.last_death = self.deaths + 1, killed
+            doing = f" at {self.titles[one.cell]}" if one.cell is not None else ""
+            after = "another one continues" if self.deaths <= DEATHS else "no further one is started"
+            self.display.say(f"a worker was ended by {killed}{doing}: {after}")
+        elif status:
+            self.display.say("a worker ended with the error above; the same command continues where it stopped")
+            raise SystemExit(status)
+
+    def _at_work(self) -> list[str]:
+        busy = [one.cell for one in self.workers if one.cell is not None]
+        return [line_of(self.titles[place], self.cells[place].folder.read_status()) for place in busy]
+
+    def _stop(self) -> None:
+        """End the workers: the first time each saves; a signal that comes meanwhile ends them at once."""
+        for end in (Worker.stop, Worker.stop, Worker.kill):
+            for one in self.workers:
+                end(one)
+            try:
+                while self.workers:
+                    worker.wait(self.workers, PAUSE)
+                    self._read_last()
+                return
+            except signals.Interrupted:
+                continue
+
+    def _read_last(self) -> None:
+        for one in self.workers:
+            for line in one.read():
+                self.display.say(line)
+        self.workers = [one for one in self.workers if not one.ended]

@@ -1,0 +1,110 @@
+"""Cells side by side, `--jobs N`: the same results as one after another, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from bench.engines.progress import Display, line_of
+from bench.machine import gpu
+from bench.results.cell_folder import CellFolder, read_all
+from bench.results.status import CellStatus
+from bench.storage.checkpoint import load_checkpoint
+from tests.faults.processes import PROJECTION, SMOKE, finished, fork, last_line, wait_until
+from tests.faults.results import assert_nothing_left_over, assert_same_results
+from tests.test_faults import linux
+
+UPDATES = 60
+GRID = [*SMOKE, *PROJECTION, "--models", "ebm", "vae", "--set", f"ebm.updates={UPDATES}"]
+AT_ONCE = ["--jobs", "2"]  # and a thread in all: each worker has one
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The grid, one cell after another."""
+    return finished(GRID, tmp_path_factory.mktemp("whole"))
+
+
+def training(cell):
+    return (status := cell.read_status()) is not None and status.state == "training"
+
+
+@linux
+def test_a_killed_worker_s_cell_is_continued_and_the_results_are_those_of_one_job(whole, tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log"
+    cell = CellFolder(out, "digits", "ebm", 0)
+    process = fork([*GRID, "training.checkpoint_minutes=1e-9", *AT_ONCE, "--out", out], log, report=False)
+    assert wait_until(lambda: training(cell) and cell.checkpoint_path.exists(), process), log.read_text()
+    worker = cell.read_status().pid
+    assert worker != process.pid
+    os.kill(worker, signal.SIGKILL)
+    process.join()
+    said = log.read_text()
+    assert process.exitcode == 0, said
+    assert "a worker was ended by SIGKILL at digits ebm seed 0: another one continues" in said
+    assert sorted(line for line in said.splitlines() if ": finished after" in line)[0].startswith("[1/2] digits ebm")
+    assert said.count(": finished after") == 2
+    assert [record.data["environment"]["threads"] for record in read_all(out)] == [1, 1]
+    assert_same_results(whole, out)
+    assert_nothing_left_over(out)
+
+
+@linux
+def test_a_signal_reaches_the_workers_and_each_saves(tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log"
+    cells = [CellFolder(out, "digits", "ebm", seed) for seed in (0, 1)]
+    endless = [*GRID, "training.grids=0", "ebm.updates=100000", "--models", "ebm", "--seeds", "0", "1"]
+    process = fork([*endless, *AT_ONCE, "--out", out], log, report=False)
+    assert wait_until(lambda: all(map(training, cells)), process), log.read_text()
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    said = log.read_text()
+    assert process.exitcode == 143, said
+    assert last_line(said) == "bench.compare: SIGTERM; the same command continues where it stopped"
+    assert "Traceback" not in said
+    for cell in cells:
+        done = load_checkpoint(cell.checkpoint_path)[1]["done"]
+        assert 0 < done < 100_000
+        assert (cell.read_status().state, cell.read_status().update) == ("interrupted", done)
+
+
+def test_a_cell_s_line():
+    status = CellStatus("training", 300, 1000, 12.5, 56.0)
+    assert line_of("digits ebm seed 0", status) == (
+        "digits ebm seed 0: training, update 300 of 1000, 12.5 updates/s, 56 s left"
+    )
+    assert line_of("a", CellStatus("training", 3, 10)) == "a: training, update 3 of 10"
+    assert line_of("a", CellStatus("evaluating")) == "a: evaluating"
+    assert line_of("a", None) == line_of("a", CellStatus("waiting")) == "a: starting"
+
+
+def test_lines_on_a_terminal_are_drawn_in_place(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    display = Display(True, clock=lambda: now[0])
+    display.show(lambda: ["a: 1", "b: 1"])
+    display.show(lambda: ["never: too early"])
+    display.say("kept")
+    now[0] = 1.0
+    display.show(lambda: ["a: 2"])
+    display.clear()
+    display.clear()
+    up_two, up_one = "\x1b[2F\x1b[J", "\x1b[1F\x1b[J"
+    assert capsys.readouterr().err == f"a: 1\nb: 1\n{up_two}kept\na: 2\n{up_one}"
+
+
+def test_each_gpu_by_the_name_that_shows_it_alone(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu.visible() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc,-1,2")
+    assert gpu.visible() == ["3", "GPU-abc"]
