@@ -7,6 +7,7 @@ import torch
 from bench.contract.seeds import in_blocks
 from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
+from bench.grid import curve
 from bench.grid.cell import Cell
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
@@ -34,7 +35,9 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
             seed=cell.seed,
             folder=cell.folder,
             config=cell.training,
+            flip=cell.data.flip,
             save_grid=save_grid,
+            score=curve.scorer(cell, evaluator, trainer.model),
             status=watched,
             title=title,
             progress=progress,
