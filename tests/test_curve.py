@@ -119,8 +119,9 @@ def test_a_checkpoint_of_another_curve_is_refused(tmp_path):
             config=watched(checkpoint_minutes=1e-9),
             score=lambda _: 1.0,
         )
-    with pytest.raises(UserError, match="left by a run with other settings"):
-        run(trainer("vae", updates=8), tmp_path)
+    for options in ({}, {"config": watched(), "score": lambda _: 1.0, "score_of": "another score"}):
+        with pytest.raises(UserError, match="left by a run with other settings"):
+            run(trainer("vae", updates=8), tmp_path, **options)
 
 
 def test_a_score_that_is_not_finite_ends_the_run(tmp_path):

@@ -26,6 +26,14 @@ def scorer(cell: Cell, evaluator: Evaluator, model: GenerativeModel) -> Callable
     return lambda update: yardstick.score(model, derive(cell.evaluation_seeds[0], "curve", update)).value
 
 
+def identity(cell: Cell, evaluator: Evaluator) -> str:
+    """All that decides the scores of `scorer` but the weights; empty for a cell without a curve."""
+    if not cell.training.curve:
+        return ""
+    yardstick = evaluator.yardstick(cell.training.curve_samples)
+    return f"{yardstick.label} of {yardstick.n} against {yardstick.against}, seed {cell.evaluation_seeds[0]}"
+
+
 def curves(cell: Cell, evaluator: Evaluator, result: TrainingResult) -> list[Curve]:
     """The scores against updates and against training seconds; none for a cell without a curve."""
     if not result.points:

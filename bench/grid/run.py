@@ -38,6 +38,7 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
             flip=cell.data.flip,
             save_grid=save_grid,
             score=curve.scorer(cell, evaluator, trainer.model),
+            score_of=curve.identity(cell, evaluator),
             status=watched,
             title=title,
             progress=progress,

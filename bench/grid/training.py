@@ -104,6 +104,7 @@ def train(
     flip: bool = False,  # mirror about half of the images of each batch, as `data.flip` says
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
     score: Callable[[int], float] | None = None,  # called likewise for a point of `config.curve`; lower is better
+    score_of: str = "",  # what `score` is: a run is not continued with another one
     status: StatusWriter | None = None,
     title: str = "training",
     progress: bool = True,
@@ -116,7 +117,7 @@ def train(
     with a checkpoint: signals.Interrupted. Under the rule "best" the model ends with the weights of its best score.
     """
     updates = trainer.config.updates
-    decides = [*([repr(config.settings())] if config.curve else []), *(["flip"] if flip else [])]
+    decides = [*([repr(config.settings()), score_of] if config.curve else []), *(["flip"] if flip else [])]
     run = RunState.start(folder, trainer, seed, *decides)
     batches = Batches(images, trainer.config.batch_size, seed, flip=flip)
     best = config.checkpoint == "best"
