@@ -66,6 +66,9 @@ def test_the_difference_of_means_has_welchs_interval():
     assert found.difference == pytest.approx(a.mean() - b.mean())
     assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half), rel=1e-9)
     assert (found.low < 0 < found.high) == (welch(a, b) > 0.05)
+    for shift in (0.0, 0.5, 3.0):
+        x, y = gaussians(5, seed=3) + shift, 2 * gaussians(7, seed=4)
+        assert (effect(x, y).low <= 0 <= effect(x, y).high) == (welch(x, y) > 0.05)
     same = effect([1, 1, 1], [3, 3])
     assert (same.difference, same.low, same.high) == (-2, -2, -2)
 

@@ -182,9 +182,13 @@ def _safe(text: str, kind: str) -> str:
 
 
 def listing(root: Path) -> list[tuple[str, str]]:
-    """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from"."""
+    """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from".
+
+    Of those that installed packages add, which are not imported, where they come from.
+    """
     where = Path(root).expanduser().absolute()
-    return [(name, _source(name).status(where)) for name in DATASETS]
+    own = [(name, _source(name).status(where)) for name in DATASETS]
+    return own + list(plugins.added("data set", DATASETS).items())
 
 
 def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tuple[int, int]:
@@ -210,11 +214,12 @@ def _parse(spec: str) -> tuple[str, str]:
     takes_path = f"{kind}:PATH" in DATASETS
     if takes_path and argument.strip():
         return f"{kind}:PATH", argument
-    if spec in DATASETS:
+    if plugins.known(spec, "data set", DATASETS):
         return spec, ""
     if not takes_path and kind not in DATASETS and plugins.split(spec):
         return spec, ""
-    raise UserError(f"unknown data set {spec!r}: choose from {', '.join(DATASETS)}, or give package.module:SOURCE")
+    choices = ", ".join(plugins.names("data set", DATASETS))
+    raise UserError(f"unknown data set {spec!r}: choose from {choices}, or give package.module:SOURCE")
 
 
 def _source(name: str) -> Source:

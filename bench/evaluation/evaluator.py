@@ -152,25 +152,29 @@ class Evaluator:
         return Evaluation(merged(per_seed), self.references, first_weights, curves, throughput, shown)
 
     def evaluate_images(
-        self, images: torch.Tensor, seeds: Sequence[int]
+        self, images: Callable[[int], torch.Tensor], seeds: Sequence[int]
     ) -> tuple[list[Score], dict[str, Reference], dict[str, Picture]]:
-        """Scores of images made elsewhere, uint8 (n, C, H, W): scores, references (of samples alone) and pictures."""
-        real, title = self.real, self._title("the images")
-        made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
-        sets = FeatureSets(real.train, made.features, real.held_out)
-        per_seed = [
-            [
-                *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
-                *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0]),
-            ]
-            for seed in seeds
-        ]
+        """Scores of images made elsewhere: scores, references (of samples alone) and pictures (of the first seed).
+
+        `images` gives those of an evaluation seed, uint8 (n, C, H, W): the same for all seeds, or new ones.
+        """
+        real, first, made, per_seed = self.real, None, None, []
+        for seed in seeds:
+            these = images(seed)
+            if made is None or made.images is not these:
+                title = self._title("the images")
+                made = samples.Generated(these, cached(self.extractor, these, what="generated", progress=title))
+            first = first or made
+            sets = FeatureSets(real.train, made.features, real.held_out)
+            scores = samples.score(sets, real, self.config, seed, intervals=seed == seeds[0])
+            per_seed.append([*scores, *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0])])
+        assert first is not None, "no seed"
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
-        columns = min(COLUMNS, len(images))
-        shown = images[: min(len(images), ROWS * COLUMNS) // columns * columns]
-        sheets = {"samples": Picture.of(shown, columns), "nearest": nearest_picture(made, self.data, real)}
+        columns = min(COLUMNS, len(first.images))
+        shown = first.images[: min(len(first.images), ROWS * COLUMNS) // columns * columns]
+        sheets = {"samples": Picture.of(shown, columns), "nearest": nearest_picture(first, self.data, real)}
         return merged(per_seed), bounds, sheets
 
     def _evaluate(

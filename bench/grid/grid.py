@@ -21,6 +21,7 @@ from bench.machine import runtime
 from bench.results.cell_folder import read_all
 from bench.results.record import Record, first_difference
 from bench.results.status import CellStatus
+from bench.tracking import Trackers
 
 WAIT = 2.0  # seconds between looks at cells that other processes work on
 
@@ -117,11 +118,17 @@ def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     started = time.monotonic()
     cell.folder.sweep()
     device = request.setup.device
-    found = run_cell(cell, evaluator, device=device, title=title, progress=request.setup.progress)
-    record = outcome.record_of(
-        cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
-    )
-    outcome.write(cell, found, record)
+    named = {"dataset": cell.dataset, "label": cell.model, "training_seed": cell.seed}
+    trackers = Trackers(request.track, cell.folder, named | cell.settings(evaluator.extractor.label))
+    try:
+        found = run_cell(cell, evaluator, trackers, device=device, title=title, progress=request.setup.progress)
+        record = outcome.record_of(
+            cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
+        )
+        outcome.write(cell, found, record)
+        trackers.finished(record, cell.folder.picture_path("samples"))
+    finally:
+        trackers.close()
     message = f": {found.message}" if found.message else ""
     say(f"{title}: {found.status}{message} after {time.monotonic() - started:.0f} s")
     return found.status

@@ -33,6 +33,7 @@ class Request:
     evaluation_seeds: tuple[int, ...]
     out: Path
     command: str
+    track: tuple[str, ...] = ()  # names of `bench.tracking.TRACKERS`
 
 
 def plan(request: Request) -> list[Cell]:

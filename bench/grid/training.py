@@ -106,6 +106,7 @@ def train(
     score: Callable[[int], float] | None = None,  # called likewise for a point of `config.curve`; lower is better
     score_of: str = "",  # what `score` is: a run is not continued with another one
     status: StatusWriter | None = None,
+    track: Callable[[int, dict[str, float]], None] | None = None,  # told what the log is told, but of a bad update
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:
@@ -130,6 +131,8 @@ def train(
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)
+            if track is not None and not bad:
+                track(run.done, scalars)
             bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
         if bad:
             raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bench.report.content.numerals import count, listed, number, once, sentence
+from bench.report.content import statistics
+from bench.report.content.numerals import count, joined, listed, number, once, sentence
 from bench.report.content.ranking import rank, role
 from bench.report.content.rows import ReferenceRow
 from bench.report.content.sections import EQUAL, Section
@@ -28,6 +29,7 @@ def reading(section: Section) -> list[str]:
         f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}.",
         *_roles(section),
         "Bold: best of its column and better than every other model there; nothing is bold where no winner is named.",
+        *_elsewhere(section),
     ]
     if any(metric.get("table") == EQUAL for metric in section.tabulated):
         lines.append(
@@ -51,6 +53,16 @@ def _roles(section: Section) -> list[str]:
         if metric.get("table") != EQUAL:
             columns.setdefault(role(ranking, metric), []).append(names[metric["name"]])
     return [f"{mark[:1].upper()}{mark[1:]}: {listed(own)}." for mark, own in columns.items()]
+
+
+def _elsewhere(section: Section) -> list[str]:
+    """What rows of images made elsewhere are, and which of them no test includes."""
+    if not any(row.made_elsewhere for row in section.rows):
+        return []
+    line = "Rows made elsewhere: images or a generator, scored here under this protocol; nothing is known of a training"
+    outside = [row.label for row in section.rows if not row.competes]
+    fewest = f"a test takes {statistics.FEWEST_SEEDS} training seeds"
+    return [f"{line}. No test includes {joined(outside)}: {fewest}." if outside else f"{line}."]
 
 
 def protocol(section: Section) -> list[str]:
@@ -210,7 +222,7 @@ def _conditions(section: Section) -> str:
     plural = "s" if max(len(record["evaluation_seeds"]) for record in records) > 1 else ""
     seeds = " or ".join(once(listed(record["evaluation_seeds"]) for record in records))
     parts = [
-        f"Profile {listed(once(record['profile'] for record in records))}",
+        f"Profile {listed(once(record['profile'] for record in records)) or 'none'}",
         f"evaluation seed{plural} {seeds}" + (" (a cell's score is the mean over them)" if plural else ""),
         f"device {environments[0]['device']}",
     ]
