@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
 from bench.evaluation.references import Reference, references
 from bench.evaluation.throughput import sampler_throughput
+from bench.evaluation.yardstick import Yardstick
 from bench.features import FeatureExtractor, Features
 from bench.features.cache import cached
 from bench.metrics import FeatureSets
@@ -76,6 +77,7 @@ class Evaluator:
     ):
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
+        self._yardsticks: dict[int, Yardstick] = {}  # by number of samples
         diagnostics.check_names(config.ood)
         samples.check_metrics(config, natural=data.natural)
         n = min(config.samples, config.real or len(data.train), len(data.train))
@@ -104,6 +106,26 @@ class Evaluator:
         return diagnostics.ood_sets(
             self.config.ood, self.data_root, self.data.held_out, own=self.data.name, progress=self.progress
         )
+
+    def yardstick(self, n: int) -> Yardstick:
+        """What scores `n` samples on the way of a training, by the lead score.
+
+        Against the validation images where any are set apart, else against the training images of the tables. Raises
+        UserError where these are too few, and for a lead by which lower is not better.
+        """
+        if n not in self._yardsticks:
+            apart = len(self.data.validation) > 0
+            self._yardsticks[n] = Yardstick(
+                self.data.validation if apart else self.data.train[: self.config.real or None],
+                self.extractor,
+                replace(self.config, samples=n),
+                what="validation" if apart else "train",
+                key=self.data.content_hash,
+                cache=self.cache,
+                progress=self._title("images that curves are scored against"),
+            )
+            self._yardsticks[n].check()
+        return self._yardsticks[n]
 
     @torch.no_grad()
     def evaluate(

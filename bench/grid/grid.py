@@ -48,6 +48,8 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
             evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)
             for note in evaluators[key].data.notes:
                 say(f"{cell.dataset}: {note}")
+            if cell.training.curve:
+                evaluators[key].yardstick(cell.training.curve_samples)  # refuses what no score can be of
         if cell.seed == request.seeds[0]:
             images = evaluators[key].data
             _refuse_other_images(records, cell, images)
@@ -55,7 +57,8 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
             same = [one for one in cells if (one.source, one.model) == (cell.source, cell.model)]
             missing = sum(not one.folder.has_record for one in same)
             kept += missing * space.when_done(trainer)
-            most = max(most, space.while_training(trainer) if missing else 0)
+            best = cell.training.checkpoint == "best"
+            most = max(most, space.while_training(trainer, best=best) if missing else 0)
     space.refuse_full(request.out, kept + at_once * most)
     return cells
 

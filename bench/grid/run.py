@@ -7,6 +7,7 @@ import torch
 from bench.contract.seeds import in_blocks
 from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
+from bench.grid import curve
 from bench.grid.cell import Cell
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
@@ -38,7 +39,10 @@ def run_cell(
             seed=cell.seed,
             folder=cell.folder,
             config=cell.training,
+            flip=cell.data.flip,
             save_grid=save_grid,
+            score=curve.scorer(cell, evaluator, trainer.model),
+            score_of=curve.identity(cell, evaluator),
             status=watched,
             track=trackers.scalars,
             title=title,

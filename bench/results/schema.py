@@ -86,6 +86,11 @@ _CURVE = {
     "mark": _OPTIONAL_NUMBER,
     "figures": dict,
 }
+_CHECKPOINT = {
+    **dict.fromkeys(("rule", "metric", "against"), str),
+    **dict.fromkeys(("update", "candidates", "samples"), int),
+    "score": _NUMBER,
+}
 _THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
 _COUNTS = (  # numbers of the fields above that are 0 or more
     ("", ("parameters", "parameters_trained", "network_evaluations_per_sample")),
@@ -93,7 +98,9 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
     ("data", ("train", "held_out")),
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
-    "": {"log": str, "untrained": dict, "latent_dimensions": int, "origin": str},
+    "": {"log": str, "protocol": str, "untrained": dict, "latent_dimensions": int, "origin": str},
+    "config": {"training": dict},
+    "training": {"checkpoint": dict},
     "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
@@ -123,6 +130,8 @@ def check(path: Path, record: Any) -> dict[str, Any]:
         known = {name: type(None) if name in null else kind for name, kind in fields.items()}
         _require(path, record[part] if part else record, known, part)
         _allow(path, record[part] if part else record, part, part)
+    if (chosen := record["training"].get("checkpoint")) is not None:
+        _require(path, chosen, _CHECKPOINT, "training.checkpoint")
     _check_values(path, record)
     _check_metrics(path, record["metrics"], "metrics", len(record["evaluation_seeds"]))
     for name, reference in record["references"].items():

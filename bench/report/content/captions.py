@@ -68,6 +68,7 @@ def _elsewhere(section: Section) -> list[str]:
 def protocol(section: Section) -> list[str]:
     """How everything was measured, and what a reader must know about it."""
     return [
+        *_protocol(section),
         *_scores(section),
         *_notes(section),
         *_references(section),
@@ -75,6 +76,7 @@ def protocol(section: Section) -> list[str]:
         _data(section),
         _conditions(section),
         *_timing(section),
+        *_checkpoints(section),
         *_failed(section),
     ]
 
@@ -94,6 +96,13 @@ def _entries(section: Section) -> str:
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
     return [entry for row in section.rows for entry in row.entries(name)]
+
+
+def _protocol(section: Section) -> list[str]:
+    """The counts and the extractor in one sentence, where the records say them; older ones do not."""
+    words = once(str(record.data.get("protocol") or "") for record in section.records)
+    profiles = ", ".join(once(record.data["profile"] for record in section.records))
+    return [f"Protocol (profile {profiles}): {'; or '.join(words)}."] if words else []
 
 
 def _references(section: Section) -> list[str]:
@@ -246,6 +255,25 @@ def _throughput(stated: dict[str, Any]) -> str:
         "device": lambda name: f"on {name}",
     }
     return listed(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
+
+
+def _checkpoints(section: Section) -> list[str]:
+    """Which weights were scored, where they are not the last."""
+    found = [
+        (f"{row.label}, seed {record.seed}", chosen)
+        for row in section.rows
+        for record in row.finished
+        if (chosen := record.data["training"].get("checkpoint"))
+    ]
+    if not found:
+        return []
+    rule = found[0][1]
+    which = "; ".join(f"{whose}: update {one['update']:,}, {number(one['score'])}" for whose, one in found)
+    return [
+        f"Scored are not the last weights but, by the rule {rule['rule']}, those of the update whose "
+        f"{rule['metric']} was lowest ({count(rule['samples'], 'sample')} against {rule['against']}, which no score of "
+        f"these tables uses): {which}."
+    ]
 
 
 def _failed(section: Section) -> list[str]:

@@ -174,6 +174,9 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
         "evaluation": _canonical(config["evaluation"]),
         "device": record.data["environment"]["device"],
     }
+    watched = config.get("training") or {}
+    chosen = watched.get("checkpoint", "last") != "last"  # a curve beside the last weights changes no score
+    facts["checkpoint"] = _canonical(watched) if chosen else None
     if throughput:
         facts["timing"] = [throughput.get(key) for key in ("device", "dtype", "threads")]
         facts["timing", record.model] = throughput.get("batch_size")

@@ -78,9 +78,11 @@ def _behind(section: Section, row: Row, ranking: Ranking) -> Cell:
     first = next(one for one in section.rows if one.label == ranking.order[lead["name"]][0])
     best, own = first.values(lead["name"]), row.values(lead["name"])
     worse, better = (best, own) if lead["better"] == "higher" else (own, best)
-    value = float(np.mean(worse) - np.mean(better))
-    interval = statistics.welch_interval(worse, better) if min(len(best), len(own)) > 1 else None
-    return Cell(bracketed(value, interval), value)
+    if min(len(best), len(own)) < 2:
+        value = float(np.mean(worse) - np.mean(better))
+        return Cell(bracketed(value, None), value)
+    gap = statistics.effect(worse, better)
+    return Cell(bracketed(gap.difference, (gap.low, gap.high)), gap.difference)
 
 
 def _number(value: float | None) -> Cell:
