@@ -18,6 +18,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")  # of the root, beside the README
 FOLDERS = {"examples": "docs/extending.md"}  # linked folders, and the page that describes each
+LISTING = "files.md"  # the page of a linked folder that is in no other
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 REFERENCE = {  # page -> title, modules
     "contract": (
@@ -53,23 +54,39 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source in sources:
         for path, _ in LINK.findall(source.read_text(encoding="utf-8")):
             target = _target(source.relative_to(ROOT).as_posix(), path)
-            outside = target not in known and not target.startswith("docs/") and (ROOT / target).is_file()
-            if outside and target != "README.md":
-                files.append(File.generated(config, target, abs_src_path=str(ROOT / target)))
-                known.add(target)
+            if target in known or target in FOLDERS or target == "README.md" or target.startswith("docs/"):
+                continue
+            known.add(target)
+            for file in _below(ROOT / target):
+                files.append(File.generated(config, file, abs_src_path=str(ROOT / file)))
+            if (ROOT / target).is_dir():
+                files.append(File.generated(config, f"{target}/{LISTING}", content=_listing(target)))
     return files
+
+
+def _below(place: Path) -> list[str]:
+    """A file, or all files in a folder, by their paths in the repository; nothing for what is not there."""
+    found = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    return [path.relative_to(ROOT).as_posix() for path in found]
+
+
+def _listing(folder: str) -> str:
+    """A page that lists a linked folder's files."""
+    names = [posixpath.relpath(file, folder) for file in _below(ROOT / folder)]
+    return "\n".join([f"# {folder}", "", *(f"- [{name}]({name})" for name in names)])
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links between files of the repository into links between files of the site."""
     own = page.file.src_uri
-    if own.startswith("reference/"):
+    if own.startswith("reference/") or own.endswith(f"/{LISTING}"):
         return markdown
     source = "README.md" if own == "index.md" else own if _in_root(own) else f"docs/{own}"
 
     def link(found: re.Match[str]) -> str:
         target = _target(source, found[1])
         place = FOLDERS.get(target, target)
+        place = f"{place}/{LISTING}" if (ROOT / place).is_dir() else place
         place = "index.md" if place == "README.md" else place.removeprefix("docs/")
         return posixpath.relpath(place, posixpath.dirname(own) or ".") + (found[2] or "")
 

@@ -127,6 +127,16 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    """`nox -s docs` checks the links; a page that is missing here would be noticed there alone."""
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"([\w/]+\.md)$", nav, re.MULTILINE)
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(named)
+    made = ("index.md", "reference/")  # by docs/site_hooks.py
+    others = [name for name in named if not name.startswith(made)]
+    assert all((ROOT / "docs" / name).is_file() or (ROOT / name).is_file() for name in others)
+
+
 def test_the_citation_agrees_with_the_project():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     stated = dict(re.findall(r"^([\w-]+): (.+)$", text, re.MULTILINE))
