@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench.config.commandline import (
     add_common,
-    add_jobs,
+    add_engine,
     add_settings,
-    check_jobs,
+    check_engine,
     check_outside,
     check_seeds,
     check_threads,
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add_settings(p, "ebm.steps=50")
     p.add_argument("--out", type=Path, help="results folder (default: results/PROFILE)")
     add_common(p, "the profile's")
-    add_jobs(p)
+    add_engine(p)
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
     )
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--seeds", seeds)
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
-    check_jobs(arguments.jobs)
+    check_engine(arguments)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
@@ -102,11 +102,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_outside(out, *folders_of(datasets))
 
     from bench import report
-    from bench.engines.local import Local
+    from bench.engines.choice import engine_of
     from bench.grid import grid
     from bench.scoring.setup import Setup
 
-    engine = Local(arguments.jobs)
+    engine = engine_of(arguments)
     request = grid.Request(
         setup=engine.setup(Setup.of(arguments, profile.features)),
         profile=profile,
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         command=shlex.join(["python", "-m", "bench.compare", *argv]),
     )
     evaluators: grid.Evaluators = {}
-    cells = grid.prepare(request, evaluators, at_once=engine.jobs)
+    cells = grid.prepare(request, evaluators, at_once=engine.at_once)
     statuses = engine.complete([(request, cells)], evaluators)
     report.build(out)
     say((out / "table.md").read_text(encoding="utf-8"))
