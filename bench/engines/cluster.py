@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,7 +104,7 @@ class _Tasks:
         for key in needed(self.prepared):
             evaluator = self.evaluators[key]
             try:
-                self.shipped[key] = ray.put(evaluator.data), ray.put(evaluator.known())
+                self.shipped[key] = _undisturbed(ray.put, evaluator.data), _undisturbed(ray.put, evaluator.known())
             except (RuntimeError, MemoryError) as error:
                 tolerate_shortage(error)
                 raise UserError(f"{evaluator.data.name}: {runtime.out_of_memory(error)}: take more memory") from None
@@ -146,7 +146,7 @@ class _Tasks:
         """Give the cluster as many free cells as it has room for."""
         import ray
 
-        total = ray.cluster_resources()
+        total = _undisturbed(ray.cluster_resources)
         room = int(total.get("CPU", 0) // self.cpus)
         if self.gpus:
             room = min(room, int(total.get("GPU", 0) / self.gpus))
@@ -162,19 +162,19 @@ class _Tasks:
                 request, index = self.work[place]
                 images, known = self.shipped[self.keys[place]]
                 files = node.files_of(folder)
-                reference = self.task.remote(place, request, index, images, known, files, self.mailbox)
+                reference = _undisturbed(self.task.remote, place, request, index, images, known, files, self.mailbox)
                 self.running[reference] = _Task(place, stack.pop_all())
 
     def _look(self) -> None:
         """Wait a moment, take what has come, and look after tasks that are over."""
         import ray
 
-        over = ray.wait(list(self.running), timeout=PAUSE)[0] if self.running else []
+        over = _undisturbed(ray.wait, list(self.running), timeout=PAUSE)[0] if self.running else []
         self._take_mail()
         for reference in over:
             task = self.running[reference]
             try:
-                result = ray.get(reference)
+                result = _undisturbed(ray.get, reference)
             except ray.exceptions.RayError as error:
                 result = None
                 self._lost(task, error)
@@ -202,7 +202,7 @@ class _Tasks:
         import ray
 
         tasks = {task.place: task for task in self.running.values()}
-        for place, kind, content in ray.get(self.mailbox.take.remote()):
+        for place, kind, content in _undisturbed(lambda: ray.get(self.mailbox.take.remote())):
             task = tasks.get(place)
             if kind == mailbox.LINE:
                 self.display.say(content)
@@ -239,7 +239,7 @@ class _Tasks:
         self.stopping, end = True, time.monotonic() + PATIENCE
         try:
             if self.running:
-                ray.get(self.mailbox.stop.remote())
+                _undisturbed(lambda: ray.get(self.mailbox.stop.remote()))
             for reference, task in self.running.items():
                 if not task.where:
                     ray.cancel(reference)
@@ -251,6 +251,12 @@ class _Tasks:
         for reference, task in self.running.items():
             ray.cancel(reference, force=True)
             task.lock.close()
+
+
+def _undisturbed(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What a call into Ray gives; a signal that comes meanwhile is raised after it, as Ray's own code would break."""
+    with signals.deferred():
+        return call(*given, **named)
 
 
 def _content(folder: Any) -> bytes | None:
