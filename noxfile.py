@@ -1,4 +1,4 @@
-"""Sessions: `nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `kernels`, `faults`, `fuzz`, `gpu`.
+"""`nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `docs`, `kernels`, `faults`, `fuzz`, `trackers` or `gpu`.
 
 All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
 `--` goes to the command.
@@ -32,7 +32,7 @@ def environment(session: nox.Session) -> str:
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
     if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
         return str(PYTHON)
-    _refuse_old_python(session)
+    _refuse_other_pythons(session)
     session.log(f"installing into {VENV} (once; a few minutes for torch)")
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
@@ -52,31 +52,41 @@ def environment(session: nox.Session) -> str:
     return str(PYTHON)
 
 
-def _refuse_old_python(session: nox.Session) -> None:
-    """End the session before anything is downloaded where the environment's Python is older than the project takes."""
-    needed = re.search(r'requires-python = ">=(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    lowest, found = tuple(map(int, needed.groups())), tuple(sys.version_info[:2])
+def _refuse_other_pythons(session: nox.Session) -> None:
+    """End the session before anything is downloaded where the project does not take the environment's Python."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', text)
+    *lowest, major, beyond = map(int, needed.groups())
+    lowest, highest, found = tuple(lowest), (major, beyond - 1), tuple(sys.version_info[:2])
     if PYTHON.exists():
         tell = "import sys; print(*sys.version_info[:2])"
         run = subprocess.run([str(PYTHON), "-c", tell], check=True, capture_output=True, text=True)
         found = tuple(map(int, run.stdout.split()))
-    if found < lowest:
-        wanted, old = (".".join(map(str, version)) for version in (lowest, found))
+    if not lowest <= found <= highest:
+        least, most, other = (".".join(map(str, version)) for version in (lowest, highest, found))
         first = f"move {VENV} away, then " if PYTHON.exists() else ""
+        wanted, why = (least, f"{least} or newer") if found < lowest else (most, f"at most {most}")
         remedy = f"{first}run nox by it, for instance after pipx install --python python{wanted} nox"
-        session.error(f"this project needs Python {wanted} or newer, not {old}: {remedy}")
+        session.error(f"this project needs Python {why}, not {other}: {remedy}")
+
+
+def one_thread_a_cell() -> list[str]:
+    """Two cells side by side where there are two cores: the quick profile's training times are equal on one thread."""
+    cores = str(min(2, os.cpu_count() or 1))
+    return ["--jobs", cores, "--threads", cores]
 
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """The quick profile: digits, three models, three seeds, tables and plots in results/quick."""
-    session.run(environment(session), "-m", "bench.compare", "--profile", "quick", *session.posargs, external=True)
+    """The quick profile: digits, five models, three seeds, tables and plots in results/quick."""
+    options = ["--profile", "quick", *one_thread_a_cell()]
+    session.run(environment(session), "-m", "bench.compare", *options, *session.posargs, external=True)
 
 
 @nox.session
 def paper(session: nox.Session) -> None:
     """The paper's tables and figures at the quick scale (docs/paper.md); `-- --scale cpu` for another one."""
-    session.run(environment(session), "-m", "bench.paper", *session.posargs, external=True)
+    session.run(environment(session), "-m", "bench.paper", *one_thread_a_cell(), *session.posargs, external=True)
 
 
 @nox.session
@@ -108,6 +118,26 @@ def fuzz(session: nox.Session) -> None:
         if subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], cwd=ROOT).returncode:
             session.warn("atheris is not there for this Python: hypothesis alone")
     session.run(python, "-m", "tests.fuzz", *session.posargs, external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, site/index.html: every link is checked, and a warning is an error."""
+    python = environment(session)
+    extra = ["--constraint", "constraints.txt", "--editable", ".[docs]"]
+    if subprocess.run([python, "-c", "import mkdocs, mkdocstrings"], stderr=subprocess.DEVNULL).returncode:
+        session.run(python, "-m", "pip", "install", "--quiet", *extra, external=True)
+    session.run(python, "-m", "mkdocs", "build", "--strict", *session.posargs, external=True)
+
+
+@nox.session
+def trackers(session: nox.Session) -> None:
+    """Trackers by their own readers (docs/tracking.md): TensorBoard, MLflow, Weights & Biases."""
+    python = environment(session)
+    extra = ["--constraint", "constraints.txt", "--editable", ".[tensorboard,mlflow,wandb]"]
+    if subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], cwd=ROOT).returncode:
+        session.warn("not all trackers are installed: the tests of the others are skipped")
+    session.run(python, "-m", "pytest", "tests/test_tracking.py", "-rs", *session.posargs, external=True)
 
 
 def install_peers(session: nox.Session, python: str) -> None:

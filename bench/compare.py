@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import tracking
 from bench.config.commandline import (
     add_common,
     add_engine,
@@ -28,7 +29,9 @@ from bench.config.commandline import (
 from bench.config.console import say
 from bench.config.registry import MODELS, label
 from bench.config.settings import load_profile, profile_names
+from bench.contract import plugins
 from bench.errors import UserError
+from bench.tracking import TRACKERS
 
 SECTIONS = ("data", "training", "evaluation")
 
@@ -62,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--profile", default="quick", help=f"{', '.join(profile_names())}, or a .toml file (default: quick)")
     add_settings(p, "ebm.steps=50")
     p.add_argument("--out", type=Path, help="results folder (default: results/PROFILE)")
+    p.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"send logs, sample grids, settings and scores to {', '.join(TRACKERS)} too (docs/tracking.md)",
+    )
     add_common(p, "the profile's")
     add_engine(p)
     p.add_argument(
@@ -76,7 +86,8 @@ def listing(root: Path) -> str:
 
     lines = [f"data sets (under {root})"]
     lines += [f"  {name:16} {state}" for name, state in data.listing(root)]
-    lines += ["models", *(f"  {name:16} {target}" for name, target in MODELS.items())]
+    models = [*MODELS.items(), *plugins.added("model", MODELS).items()]
+    lines += ["models", *(f"  {name:16} {target}" for name, target in models)]
     lines += ["profiles", *(f"  {name:16} {load_profile(name).description}" for name in profile_names())]
     return "\n".join(lines)
 
@@ -95,6 +106,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
     check_engine(arguments)
+    track = tracking.check(arguments.track)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
     out = arguments.out or Path("results") / profile.name
@@ -117,6 +129,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         evaluation_seeds=evaluation_seeds,
         out=out,
         command=shlex.join(["python", "-m", "bench.compare", *argv]),
+        track=track,
     )
     evaluators: grid.Evaluators = {}
     cells = grid.prepare(request, evaluators, at_once=engine.at_once)

@@ -101,18 +101,22 @@ def _aligned(found: Sequence[StatusLine]) -> Iterator[str]:
         yield "  ".join(row[k].ljust(widths[k]) for k in shown).rstrip()
 
 
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m bench.status",
+        description="Every cell's state, rate, time left, and last scalars or lead score.",
+    )
+    p.add_argument("results", type=Path, metavar="RESULTS", help="a results folder: the --out of bench.compare")
+    p.add_argument("--watch", type=float, metavar="SECONDS", help="again and again, until Ctrl-C")
+    return p
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     return shown(lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.status",
-        description="Every cell's state, rate, time left, and last scalars or lead score.",
-    )
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="a results folder: the --out of bench.compare")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="again and again, until Ctrl-C")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         if arguments.watch is not None and not 0 < arguments.watch < math.inf:
             raise UserError(f"--watch {arguments.watch} is no time to wait: give seconds above 0")

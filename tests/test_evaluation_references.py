@@ -75,7 +75,7 @@ def test_scores_at_the_samples_own_counts_are_what_they_were():
 
 def test_images_made_elsewhere_are_scored_at_both_counts():
     few = evaluator(data(held_out=20, spare=10), samples=64)
-    scores, references, _ = few.evaluate_images(data(train=64).train, (0,))
+    scores, references, _ = few.evaluate_images(lambda seed: data(train=64).train, (0,))
     assert {one.table for one in scores} == {"samples", "variety", counts.EQUAL}
     assert set(references) == {"real", "expected", "blurred", "noised", "noise"}
 

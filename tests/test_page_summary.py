@@ -27,6 +27,7 @@ def test_a_winner_is_named_with_test_and_certainty():
     assert re.search(
         r"chance hardly explains its lead over vae \(p [<=] 0\.00\d+\) and dcgan \(p [<=] 0\.00\d+\)", points
     )
+    assert re.search(r"Its mean differs by -0\.0200\d* \[-0\.02\d+, -0\.01\d+\] from vae and -0\.0400", points)
     assert "For scale, real, held out (299 images): " in points
     assert "dcgan is better than every other model in IS" in points
     assert "the lead score first, then the others, Holm-corrected over 13 columns" in points

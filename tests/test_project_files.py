@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -67,7 +70,7 @@ def test_the_source_distribution_is_whole_and_builds_the_same_wheel(tmp_path):
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, source)
-        elif path.name in ("bench", "ebm", "baselines", "tests", "docs", ".ci"):
+        elif path.name in ("bench", "ebm", "baselines", "tests", "docs", "examples", ".ci"):
             shutil.copytree(path, source / path.name, ignore=unwanted)
     shutil.copytree(ROOT / "results" / "reference", source / "results/reference", ignore=shutil.ignore_patterns(*large))
     shutil.copy(ROOT / "results" / "README.md", source / "results")
@@ -79,9 +82,59 @@ def test_the_source_distribution_is_whole_and_builds_the_same_wheel(tmp_path):
     inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     missing = wanted - inside
     assert not missing
-    wheels = [contents(build("wheel", place, tmp_path / f"wheel{i}")) for i, place in enumerate((source, unpacked))]
+    built = [build("wheel", place, tmp_path / f"wheel{i}") for i, place in enumerate((source, unpacked))]
+    wheels = [contents(wheel) for wheel in built]
     assert wheels[0] == wheels[1]
     assert {"bench/compare.py", "bench/config/profiles/quick.toml", "bench/paper/reported.toml"} <= wheels[0].keys()
+    runs_outside_the_checkout(built[1], tmp_path / "site")
+
+
+OUTSIDE = """
+import sys
+from pathlib import Path
+import bench
+from bench import compare
+from bench.report.page import page
+from bench.report.plots import style
+from bench.report.tables import html
+assert Path(bench.__file__).is_relative_to(sys.argv[1]), bench.__file__
+assert compare.main(["--list"]) == 0
+html.environment(page._TEMPLATES).get_template("page.html")
+assert style._SHEET.is_file()
+"""
+
+
+def runs_outside_the_checkout(wheel: Path, target: Path) -> None:
+    """What pip makes of the wheel finds its own files, from a folder that has nothing to do with the project."""
+    options = ["--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    run = subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], capture_output=True, text=True)
+    if "No module named pip" in run.stderr:
+        pytest.skip("no pip")
+    assert run.returncode == 0, run.stderr
+    elsewhere = target.with_name("elsewhere")
+    elsewhere.mkdir()
+    own = {"env": os.environ | {"PYTHONPATH": str(target)}, "cwd": elsewhere, "capture_output": True, "text": True}
+    run = subprocess.run([sys.executable, "-c", OUTSIDE, str(target)], **own)
+    assert run.returncode == 0, run.stderr
+    for word in ("digits", "ebm-multigrid", "quick", "paper"):
+        assert f"\n  {word} " in run.stdout
+    (script,) = (target / ("Scripts" if os.name == "nt" else "bin")).glob("shortrun*")
+    run = subprocess.run([str(script), "--version"], **own)
+    assert run.stdout.strip() == f"shortrun {project()['version']}"
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_citation_agrees_with_the_project():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^([\w-]+): (.+)$", text, re.MULTILINE))
+    assert stated["cff-version"] == "1.2.0"
+    assert (stated["version"], stated["license"]) == (project()["version"], project()["license"])
+    assert "arXiv:1904.09770" in text
+    holder = re.search(r"Copyright \(c\) \d+ (.+)", (ROOT / "LICENSE").read_text(encoding="utf-8"))[1]
+    assert f"name: {holder}\n" in text
 
 
 class StoppedError(Exception):
@@ -122,6 +175,18 @@ def test_nox_under_an_old_python_says_so_at_once(noxfile, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
     with pytest.raises(StoppedError, match=r"needs Python 3\.11 or newer, not 3\.10: run nox by it"):
         noxfile.environment(Session())
+
+
+def test_nox_under_a_python_that_torch_has_no_build_for_says_so_at_once(noxfile, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 15, 0, "final", 0))
+    with pytest.raises(StoppedError, match=r"needs Python at most 3\.14, not 3\.15: run nox by it"):
+        noxfile.environment(Session())
+
+
+def test_the_classifiers_are_the_pythons_that_are_taken():
+    low, high = map(int, re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project()["requires-python"]).groups())
+    stated = [one.rpartition(" ")[2] for one in project()["classifiers"] if re.search(r":: 3\.\d+$", one)]
+    assert stated == [f"3.{minor}" for minor in range(low, high)]
 
 
 def test_an_old_environment_is_named(noxfile, monkeypatch):

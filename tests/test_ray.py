@@ -82,6 +82,7 @@ class Answer:
         (["--cpus-per-cell", "2"], ["--cpus-per-cell 2", "--engine ray"]),
         (["--engine", "ray", "--jobs", "2"], ["--jobs", "--cpus-per-cell"]),
         (["--engine", "ray", "--threads", "1"], ["--threads", "--cpus-per-cell"]),
+        (["--engine", "ray", "--track", "tensorboard"], ["--track", "--engine ray"]),
         (["--engine", "ray", "--cpus-per-cell", "0"], ["--cpus-per-cell 0", "at least 1"]),
         (["--engine", "ray", "--gpus-per-cell", "-1"], ["--gpus-per-cell -1"]),
         (["--engine", "ray", "--gpus-per-cell", "1.5"], ["--gpus-per-cell 1.5"]),

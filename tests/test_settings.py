@@ -91,7 +91,9 @@ def test_bad_overrides_are_named(text, message):
 
 
 def test_unknown_profile_lists_the_good_ones():
-    with pytest.raises(UserError, match="unknown profile 'fast': choose one of cpu, paper, quick, smoke"):
+    with pytest.raises(
+        UserError, match="unknown profile 'fast': choose one of community, cpu, minimal-script, paper, quick, smoke"
+    ):
         load_profile("fast")
 
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 from bench.report.content.statistics import (
+    effect,
     holm,
     lead_first,
     t_interval,
@@ -54,6 +55,22 @@ def test_intervals_of_too_little_are_refused(values, message):
 
 
 # Tests
+
+
+def test_the_difference_of_means_has_welchs_interval():
+    a, b = gaussians(3, seed=1), 2 * gaussians(5, seed=2) + 1
+    found = effect(a, b)
+    of_a, of_b = a.var(ddof=1) / 3, b.var(ddof=1) / 5
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / 2 + of_b**2 / 4)
+    half = scipy.stats.t.ppf(0.975, freedom) * (of_a + of_b) ** 0.5
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half), rel=1e-9)
+    assert (found.low < 0 < found.high) == (welch(a, b) > 0.05)
+    for shift in (0.0, 0.5, 3.0):
+        x, y = gaussians(5, seed=3) + shift, 2 * gaussians(7, seed=4)
+        assert (effect(x, y).low <= 0 <= effect(x, y).high) == (welch(x, y) > 0.05)
+    same = effect([1, 1, 1], [3, 3])
+    assert (same.difference, same.low, same.high) == (-2, -2, -2)
 
 
 def test_welch_is_the_worked_formula():

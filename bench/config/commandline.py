@@ -121,6 +121,8 @@ def check_engine(arguments: argparse.Namespace) -> None:
         for name, given in (("--jobs", jobs != 1), ("--threads", arguments.threads is not None)):
             if given:
                 raise UserError(f"{name} does not go with --engine ray: give --cpus-per-cell, and leave it out")
+        if getattr(arguments, "track", None):
+            raise UserError("--track does not go with --engine ray, whose nodes keep nothing: leave one of them out")
         cpus, gpus = cluster["cpus_per_cell"], cluster["gpus_per_cell"]
         if cpus is not None and cpus < 1:
             raise UserError(f"--cpus-per-cell {one_line(cpus)} is too few: give at least 1")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.config import toml
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 PROFILES = Path(__file__).parent / "profiles"
 HEADER = {"description": str, "datasets": list[str], "models": list[str], "seeds": list[int], "features": str}
@@ -18,6 +18,7 @@ SMALL_MODELS = "small_models"  # true or false; may be left out
 LONGEST = 80  # letters of a value in a message
 LARGEST_NUMBER = 2**63 - 1  # of whole numbers, either sign: what every library takes
 PER_DATASET = "on"  # [on.celeba.ebm] holds what differs for a data set
+EXTENDS = "extends"  # a shipped profile, or a .toml file beside this one, from which comes what it does not say
 Sections = dict[str, dict[str, Any]]  # section (data, training, evaluation, or a model) -> setting -> value
 T = TypeVar("T")
 
@@ -48,19 +49,24 @@ def profile_names() -> list[str]:
 
 def load_profile(name: str) -> Profile:
     """A shipped profile by name, or a TOML file by path; UserError when it is neither or not well formed."""
-    path = PROFILES / f"{name}.toml" if name in profile_names() else Path(name)
-    try:
-        found = path.suffix == ".toml" and path.is_file()
-    except OSError:  # a name that is too long for a file
-        found = False
-    if not found:
+    path = _path(name, Path())
+    if path is None:
         raise UserError(f"unknown profile {name!r}: choose one of {', '.join(profile_names())}, or give a .toml file")
     return parse_profile(toml.content(path, f"profile {path}"), path)
 
 
+def _path(name: str, folder: Path) -> Path | None:
+    """The file of a shipped profile, or of a .toml file in `folder`; None where it is neither."""
+    path = PROFILES / f"{name}.toml" if name in profile_names() else folder / name
+    try:
+        return path if path.suffix == ".toml" and path.is_file() else None
+    except (OSError, ValueError):  # a name that is too long for a file, or holds a zero byte
+        return None
+
+
 def parse_profile(content: bytes, path: Path) -> Profile:
     """The profile in the content of a TOML file; `path` names it. UserError when it is not well formed."""
-    table = toml.parse(content, f"profile {path}")
+    table = _whole(content, path, ())
     header = {}
     for key, kind in HEADER.items():
         value = table.pop(key, None)
@@ -90,6 +96,30 @@ def parse_profile(content: bytes, path: Path) -> Profile:
         small_models=small_models,
         **header,
     )
+
+
+def _whole(content: bytes, path: Path, below: tuple[Path, ...]) -> Sections:
+    """The table of a profile upon that of the one it extends; `below` are the profiles that extend this one."""
+    table = toml.parse(content, f"profile {path}")
+    base = table.pop(EXTENDS, None)
+    if base is None:
+        return table
+    under = _path(base, path.parent) if isinstance(base, str) else None
+    if under is None:
+        good = f"give one of {', '.join(profile_names())}, or a .toml file beside it"
+        raise UserError(f"profile {path}: {EXTENDS!r} is {_shown(base)}: {good}")
+    chain = (*below, path)
+    if under.resolve() in [one.resolve() for one in chain]:
+        names = " -> ".join(one.stem for one in (*chain, under))
+        raise UserError(f"profile {chain[0]} extends itself ({one_line(names)}): remove one {EXTENDS!r}")
+    return _upon(_whole(toml.content(under, f"profile {under}"), under, chain), table)
+
+
+def _upon(base: Any, own: Any) -> Any:
+    """`own` with what only `base` has; a section setting by setting."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return base | {name: _upon(base.get(name), value) for name, value in own.items()}
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -65,6 +65,15 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A score on the way of a training."""
+
+    updates: int
+    seconds: float  # of training alone
+    score: float  # lower is better
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """What a model says of its own sampler; nothing for one that has nothing to say."""
 

@@ -46,23 +46,25 @@ GENERIC = {"train", "test", "val", "images"}  # folder names that say nothing ab
 class DataConfig:
     """The [data] section of a profile. Raises ValueError, naming the field, when a value is out of range."""
 
-    max_train: int = 40_000  # training images, at most
+    max_train: int = 40_000  # training images, at most; 0 for all
     held_out: int = 1_000  # held-out images, at most; never more than a sixth of the pool
     split_seed: int = 0
     image_size: int = 0  # side in pixels; 0: the set's own
-    validation: int = 0  # training images set apart: only tuning scores against them, and nothing trains on them
+    validation: int = 0  # training images set apart: choices are scored against them, and nothing trains on them
+    flip: bool = False  # mirror each image of a training batch with probability one half
 
     def __post_init__(self) -> None:
-        lows = {"max_train": 1, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
+        lows = {"max_train": 0, "held_out": 1, "split_seed": 0, "image_size": 0, "validation": 0}
         for field, low in lows.items():
             value = getattr(self, field)
             require(self, field, type(value) is int and value >= low, f"a whole number, at least {low}")
         require(self, "image_size", self.image_size <= 1024, "at most 1024")
+        require(self, "flip", type(self.flip) is bool, "true or false")
 
     def settings(self) -> dict[str, Any]:
-        """What a record says of the split. Without validation images it is the same as before there were any."""
+        """What a record says of it. Without validation images and mirroring it is the same as before there were any."""
         found = dataclasses.asdict(self)
-        return found if self.validation else {name: v for name, v in found.items() if name != "validation"}
+        return {name: value for name, value in found.items() if value or name not in ("validation", "flip")}
 
 
 PROTOCOL = DataConfig()  # the paper's
@@ -130,12 +132,14 @@ def load(spec: str, root: Path, config: DataConfig = PROTOCOL, *, spare: int = 0
     chosen = order[: held_out + train + spare].tolist()
     images, notes = pool.read(chosen)
     _check(images, len(chosen), spec)
-    if (train, held_out) != (config.max_train, config.held_out):
+    if (config.max_train and train < config.max_train) or held_out < config.held_out:
         shortfall = (
             f"{len(pool):,} images: {train:,} for training and {held_out:,} held out, "
-            f"fewer than the protocol's {config.max_train:,} and {config.held_out:,}"
+            f"fewer than the protocol's {config.max_train or train:,} and {config.held_out:,}"
         )
         notes = (shortfall, *notes)
+    if config.flip:
+        notes = ("each image of a training batch is mirrored with probability one half", *notes)
     if config.validation:
         notes = (f"{config.validation:,} training images are set apart for tuning", *notes)
     fitted = held_out + train - config.validation  # the last training images are set apart, so that no other moves
@@ -178,9 +182,13 @@ def _safe(text: str, kind: str) -> str:
 
 
 def listing(root: Path) -> list[tuple[str, str]]:
-    """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from"."""
+    """For every data set its name and "there", "can be downloaded" or "missing: what, where, where from".
+
+    Of those that installed packages add, which are not imported, where they come from.
+    """
     where = Path(root).expanduser().absolute()
-    return [(name, _source(name).status(where)) for name in DATASETS]
+    own = [(name, _source(name).status(where)) for name in DATASETS]
+    return own + list(plugins.added("data set", DATASETS).items())
 
 
 def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tuple[int, int]:
@@ -188,7 +196,7 @@ def split_sizes(pool: int, config: DataConfig, spec: str = "the data set") -> tu
     if pool < SMALLEST_POOL:
         raise UserError(f"{spec} has {pool} images, too few to split: at least {SMALLEST_POOL} are needed")
     held_out = min(config.held_out, pool // 6)
-    return min(config.max_train, pool - held_out), held_out
+    return min(config.max_train or pool, pool - held_out), held_out
 
 
 def content_hash(*parts: Tensor) -> str:
@@ -206,11 +214,12 @@ def _parse(spec: str) -> tuple[str, str]:
     takes_path = f"{kind}:PATH" in DATASETS
     if takes_path and argument.strip():
         return f"{kind}:PATH", argument
-    if spec in DATASETS:
+    if plugins.known(spec, "data set", DATASETS):
         return spec, ""
     if not takes_path and kind not in DATASETS and plugins.split(spec):
         return spec, ""
-    raise UserError(f"unknown data set {spec!r}: choose from {', '.join(DATASETS)}, or give package.module:SOURCE")
+    choices = ", ".join(plugins.names("data set", DATASETS))
+    raise UserError(f"unknown data set {spec!r}: choose from {choices}, or give package.module:SOURCE")
 
 
 def _source(name: str) -> Source:

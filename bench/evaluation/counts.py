@@ -27,6 +27,13 @@ def of_models(data: ImageData, config: EvaluationConfig) -> Counts:
     return Counts(config.samples, min(config.real or len(data.train), len(data.train)))
 
 
+def protocol(data: ImageData, config: EvaluationConfig, extractor: str) -> str:
+    """The models' counts and the extractor, in words: what a score of these samples must be compared with."""
+    models, every = of_models(data, config), len(data.train)
+    which = "all" if models.real == every else f"the first {models.real:,} of"
+    return f"{models.generated:,} samples against {which} {every:,} training images, features of {extractor}"
+
+
 def of_references(data: ImageData, config: EvaluationConfig) -> Counts:
     """Those of real images scored as if a model had made them; no image is on both sides.
 

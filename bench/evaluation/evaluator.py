@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from bench.evaluation.entries import Real, merged
 from bench.evaluation.pictures import COLUMNS, ROWS, Picture
 from bench.evaluation.references import Reference, references
 from bench.evaluation.throughput import sampler_throughput
+from bench.evaluation.yardstick import Yardstick
 from bench.features import FeatureExtractor, Features
 from bench.features.cache import cached
 from bench.metrics import FeatureSets
@@ -86,6 +87,7 @@ class Evaluator:
     ):
         self.data, self.extractor, self.config, self.progress = data, extractor, config, progress
         self.cache, self.data_root = cache, data_root
+        self._yardsticks: dict[int, Yardstick] = {}  # by number of samples
         diagnostics.check_names(config.ood)
         samples.check_metrics(config, natural=data.natural)
         n = min(config.samples, config.real or len(data.train), len(data.train))
@@ -124,6 +126,26 @@ class Evaluator:
         self.real = Real(self.extractor, known.train, known.held_out, natural=self.data.natural)
         self.references, self.ood_sets = known.references, known.ood_sets
 
+    def yardstick(self, n: int) -> Yardstick:
+        """What scores `n` samples on the way of a training, by the lead score.
+
+        Against the validation images where any are set apart, else against the training images of the tables. Raises
+        UserError where these are too few, and for a lead by which lower is not better.
+        """
+        if n not in self._yardsticks:
+            apart = len(self.data.validation) > 0
+            self._yardsticks[n] = Yardstick(
+                self.data.validation if apart else self.data.train[: self.config.real or None],
+                self.extractor,
+                replace(self.config, samples=n),
+                what="validation" if apart else "train",
+                key=self.data.content_hash,
+                cache=self.cache,
+                progress=self._title("images that curves are scored against"),
+            )
+            self._yardsticks[n].check()
+        return self._yardsticks[n]
+
     @torch.no_grad()
     def evaluate(
         self,
@@ -149,25 +171,29 @@ class Evaluator:
         return Evaluation(merged(per_seed), self.references, first_weights, curves, throughput, shown)
 
     def evaluate_images(
-        self, images: torch.Tensor, seeds: Sequence[int]
+        self, images: Callable[[int], torch.Tensor], seeds: Sequence[int]
     ) -> tuple[list[Score], dict[str, Reference], dict[str, Picture]]:
-        """Scores of images made elsewhere, uint8 (n, C, H, W): scores, references (of samples alone) and pictures."""
-        real, title = self.real, self._title("the images")
-        made = samples.Generated(images, cached(self.extractor, images, what="generated", progress=title))
-        sets = FeatureSets(real.train, made.features, real.held_out)
-        per_seed = [
-            [
-                *samples.score(sets, real, self.config, seed, intervals=seed == seeds[0]),
-                *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0]),
-            ]
-            for seed in seeds
-        ]
+        """Scores of images made elsewhere: scores, references (of samples alone) and pictures (of the first seed).
+
+        `images` gives those of an evaluation seed, uint8 (n, C, H, W): the same for all seeds, or new ones.
+        """
+        real, first, made, per_seed = self.real, None, None, []
+        for seed in seeds:
+            these = images(seed)
+            if made is None or made.images is not these:
+                title = self._title("the images")
+                made = samples.Generated(these, cached(self.extractor, these, what="generated", progress=title))
+            first = first or made
+            sets = FeatureSets(real.train, made.features, real.held_out)
+            scores = samples.score(sets, real, self.config, seed, intervals=seed == seeds[0])
+            per_seed.append([*scores, *self._at_equal_counts(made.features, seed, intervals=seed == seeds[0])])
+        assert first is not None, "no seed"
         bounds = references(
             self.data, real, self.config, cache=self.cache, progress=self._title("references"), samples_only=True
         )
-        columns = min(COLUMNS, len(images))
-        shown = images[: min(len(images), ROWS * COLUMNS) // columns * columns]
-        sheets = {"samples": Picture.of(shown, columns), "nearest": nearest_picture(made, self.data, real)}
+        columns = min(COLUMNS, len(first.images))
+        shown = first.images[: min(len(first.images), ROWS * COLUMNS) // columns * columns]
+        sheets = {"samples": Picture.of(shown, columns), "nearest": nearest_picture(first, self.data, real)}
         return merged(per_seed), bounds, sheets
 
     def _evaluate(

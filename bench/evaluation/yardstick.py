@@ -1,4 +1,4 @@
-"""One score of a fixed number of samples, cheap enough to be taken many times: for tuning and for races."""
+"""One score of a fixed number of samples, cheap enough to be taken many times: for curves, tuning and races."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.evaluation import samples
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.entries import Real
-from bench.features import FeatureExtractor
+from bench.features import FeatureExtractor, Features
 from bench.features.cache import cached
 from bench.metrics import METRICS, FeatureSets, chosen
 
@@ -44,6 +44,7 @@ class Yardstick:
             raise UserError(f"evaluation.lead={self.metric!r} is no score that is better when lower: choose KID or FD")
         self.n = config.samples
         self.label = f"{self.metric}({extractor.label})"
+        self.against = f"{len(images):,} {'training' if what == 'train' else what} images"
         self._config = EvaluationConfig(metrics=(target,), lead=self.metric, samples=config.samples)
         features = cached(extractor, images, what=what, key=key, folder=cache, progress=progress)
         self._real = Real(extractor, features, features)
@@ -56,6 +57,13 @@ class Yardstick:
         """
         made = samples.generate(model, self._real, self.n, seed, keep=1)
         return self._scored(FeatureSets(self._real.train, made.features), seed)
+
+    def check(self) -> None:
+        """UserError where there are too few images on either side; what long work asks before it begins."""
+        real = self._real.train
+        times = -(-self.n // len(real))
+        made = Features(real.features.repeat(times, 1), real.logits.repeat(times, 1)).first(self.n)
+        self._scored(FeatureSets(real, made), 0)
 
     def of_real(self, images: Tensor) -> Score:
         """The score of the first of these real images, uint8 (n, C, H, W), at most as many as of a model."""

@@ -43,7 +43,8 @@ def resolve(choice: str, *, device: torch.device, weights: Path | None = None) -
     """The extractor of that choice, loaded and ready; "auto" says in one line on stderr which it took, and why.
 
     A choice is `auto`, `NAME`, `NAME/LAYER`, `NAME@SIDE`, `NAME/LAYER@SIDE` for a name in `EXTRACTORS`, or
-    `package.module:Class`, which is called as `Class(device)` and tried on two images.
+    `package.module:Class`, or the name that an installed package gives to such a class, which is called as
+    `Class(device)` and tried on two images.
     `weights` is a file of weights for the named network, None for the official ones. `auto` takes Inception when its
     weights are given, are in torch's hub folder or can be fetched, and EfficientNet-Lite0 otherwise. Weights are read
     here, so that a wrong file fails before any training.
@@ -52,10 +53,11 @@ def resolve(choice: str, *, device: torch.device, weights: Path | None = None) -
     """
     parsed = _CHOICE.fullmatch(choice)
     name = parsed["name"] if parsed else ""
-    custom = ":" in name and name not in EXTRACTORS
+    listed = plugins.names("feature extractor", EXTRACTORS)
+    custom = name not in ("auto", *EXTRACTORS) and (":" in name or name in listed)
     if not parsed or not (custom or name in ("auto", *EXTRACTORS)):
         raise UserError(
-            f"unknown feature extractor {choice!r}: take one of {', '.join(['auto', *EXTRACTORS])}, "
+            f"unknown feature extractor {choice!r}: take one of {', '.join(['auto', *listed])}, "
             "one of these as NAME/LAYER or NAME@SIDE, or package.module:Class"
         )
     if weights is not None and (custom or name in NO_WEIGHTS):

@@ -38,15 +38,22 @@ def batch_indices(n: int, batch_size: int, update: int, *keys: int | str) -> Ten
 class Batches:
     """The batches of a run, one after another; a page's indices are drawn and taken to the images' device once."""
 
-    def __init__(self, images: Tensor, batch_size: int, *keys: int | str):
-        self.images, self.batch_size, self.keys = images, batch_size, keys
+    def __init__(self, images: Tensor, batch_size: int, *keys: int | str, flip: bool):
+        self.images, self.batch_size, self.keys, self.flip = images, batch_size, keys, flip
         self.rows = updates_at_once(len(images), batch_size)
         self.page, self.indices = -1, torch.empty(0)
 
     def __call__(self, update: int) -> Tensor:
-        """The images (batch_size, C, H, W) of `update`, as they are kept."""
+        """The images (batch_size, C, H, W) of `update`, as they are kept; with `flip`, about half of them mirrored."""
         page, row = divmod(update, self.rows)
         if page != self.page:
             indices = page_of_indices(len(self.images), self.batch_size, page, *self.keys)
             self.page, self.indices = page, indices.to(self.images.device)
-        return self.images[self.indices[row]]
+        found = self.images[self.indices[row]]
+        return mirrored(found, seeded(*self.keys, "flip", update)) if self.flip else found
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (n, C, H, W), each with its columns reversed with probability one half."""
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(-1), images)

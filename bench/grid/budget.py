@@ -36,7 +36,7 @@ def seconds_per_update(
     Raises UserError where a trainer cannot be built, DivergedError, naming the model, where one diverges meanwhile.
     """
     trainers = [cell.new_trainer(_shape(images), device) for cell in cells]
-    batches = [Batches(images, cell.config.batch_size, cell.seed) for cell in cells]
+    batches = [Batches(images, cell.config.batch_size, cell.seed, flip=cell.data.flip) for cell in cells]
     runs = [RunState(0, 0.0, [], {}) for _ in cells]
     times: list[list[float]] = [[] for _ in cells]
 

@@ -58,6 +58,7 @@ class Cell:
             "data": {"source": self.source, **self.data.settings()},
             "model": self.model_settings(),
             "evaluation": {"extractor": extractor, "seeds": self.evaluation_seeds, **asdict(self.evaluation)},
+            **({"training": watched} if (watched := self.training.settings()) else {}),
         }
 
     def new_trainer(self, image_shape: tuple[int, int, int], device: torch.device) -> Trainer:

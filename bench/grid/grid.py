@@ -21,6 +21,7 @@ from bench.machine import runtime
 from bench.results.cell_folder import read_all
 from bench.results.record import Record, first_difference
 from bench.results.status import CellStatus
+from bench.tracking import Trackers
 
 WAIT = 2.0  # seconds between looks at cells that other processes work on
 
@@ -47,6 +48,8 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
             evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)
             for note in evaluators[key].data.notes:
                 say(f"{cell.dataset}: {note}")
+            if cell.training.curve:
+                evaluators[key].yardstick(cell.training.curve_samples)  # refuses what no score can be of
         if cell.seed == request.seeds[0]:
             images = evaluators[key].data
             _refuse_other_images(records, cell, images)
@@ -54,7 +57,8 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
             same = [one for one in cells if (one.source, one.model) == (cell.source, cell.model)]
             missing = sum(not one.folder.has_record for one in same)
             kept += missing * space.when_done(trainer)
-            most = max(most, space.while_training(trainer) if missing else 0)
+            best = cell.training.checkpoint == "best"
+            most = max(most, space.while_training(trainer, best=best) if missing else 0)
     space.refuse_full(request.out, kept + at_once * most)
     return cells
 
@@ -114,11 +118,17 @@ def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     started = time.monotonic()
     cell.folder.sweep()
     device = request.setup.device
-    found = run_cell(cell, evaluator, device=device, title=title, progress=request.setup.progress)
-    record = outcome.record_of(
-        cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
-    )
-    outcome.write(cell, found, record)
+    named = {"dataset": cell.dataset, "label": cell.model, "training_seed": cell.seed}
+    trackers = Trackers(request.track, cell.folder, named | cell.settings(evaluator.extractor.label))
+    try:
+        found = run_cell(cell, evaluator, trackers, device=device, title=title, progress=request.setup.progress)
+        record = outcome.record_of(
+            cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
+        )
+        outcome.write(cell, found, record)
+        trackers.finished(record, cell.folder.picture_path("samples"))
+    finally:
+        trackers.close()
     message = f": {found.message}" if found.message else ""
     say(f"{title}: {found.status}{message} after {time.monotonic() - started:.0f} s")
     return found.status

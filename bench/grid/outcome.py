@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from bench.contract.model import Trainer, count_parameters
-from bench.evaluation import Evaluation, Evaluator
+from bench.evaluation import Evaluation, Evaluator, counts
+from bench.grid import curve
 from bench.grid.cell import Cell
 from bench.grid.training import TrainingResult
 from bench.machine import runtime
@@ -59,16 +60,18 @@ def record_of(
             "batch_size": cell.config.batch_size,
             "seconds": round(result.seconds, 3),
             "last": result.last,
+            **curve.chosen(cell, evaluator, result),
         },
         "metrics": scores_json(evaluation.scores) if evaluation else [],
         "references": references_json(evaluation.references) if evaluation else {},
         "untrained": untrained_json(evaluation.untrained) if evaluation else None,
-        "curves": curves_json(evaluation.curves) if evaluation else [],
+        "curves": curves_json([*evaluation.curves, *curve.curves(cell, evaluator, result)]) if evaluation else [],
         "throughput": throughput_json(evaluation.throughput) if evaluation else None,
         "environment": runtime.environment(device),
         "images": {name: picture.describe(cell.folder.picture_path(name).name) for name, picture in pictures.items()},
         "log": LOG,
         "profile": profile,
+        "protocol": counts.protocol(evaluator.data, evaluator.config, evaluator.extractor.label),
         "command": command,
     }
 

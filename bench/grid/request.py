@@ -33,6 +33,7 @@ class Request:
     evaluation_seeds: tuple[int, ...]
     out: Path
     command: str
+    track: tuple[str, ...] = ()  # names of `bench.tracking.TRACKERS`
 
 
 def plan(request: Request) -> list[Cell]:
@@ -46,6 +47,11 @@ def plan(request: Request) -> list[Cell]:
         settings = {
             section: build(kind, _values(request, dataset, section), section) for section, kind in SECTIONS.items()
         }
+        if settings["training"].checkpoint == "best" and not settings["data"].validation:
+            raise UserError(
+                "training.checkpoint='best' is chosen by validation images, and data.validation is 0: set how many "
+                "training images are set apart, or training.checkpoint=last"
+            )
         configs = {
             name: build(factory.Config, _values(request, dataset, label, factory), label)
             for (name, label), factory in zip(models.items(), factories.values(), strict=True)

@@ -7,15 +7,19 @@ import torch
 from bench.contract.seeds import in_blocks
 from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
+from bench.grid import curve
 from bench.grid.cell import Cell
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
 from bench.machine import runtime
 from bench.results.status import StatusWriter
 from bench.storage.files import write_bytes
+from bench.tracking import Trackers
 
 
-def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: str, progress: bool) -> Outcome:
+def run_cell(
+    cell: Cell, evaluator: Evaluator, trackers: Trackers, *, device: torch.device, title: str, progress: bool
+) -> Outcome:
     """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
     images = evaluator.data
     trainer, watched = cell.new_trainer(images.image_shape, device), StatusWriter(cell.folder.write_status)
@@ -25,6 +29,7 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
             blocks = in_blocks(trainer.model.sample, ROWS * COLUMNS, cell.evaluation_seeds[0], "sample", device=device)
             picture = Picture.of(torch.cat(list(blocks)), COLUMNS)
         write_bytes(cell.folder.grid_path(update), picture.png())
+        trackers.picture(update, "grids", cell.folder.grid_path(update))
 
     result, evaluation = TrainingResult(0, 0.0, {}), None
     try:
@@ -34,8 +39,12 @@ def run_cell(cell: Cell, evaluator: Evaluator, *, device: torch.device, title: s
             seed=cell.seed,
             folder=cell.folder,
             config=cell.training,
+            flip=cell.data.flip,
             save_grid=save_grid,
+            score=curve.scorer(cell, evaluator, trainer.model),
+            score_of=curve.identity(cell, evaluator),
             status=watched,
+            track=trackers.scalars,
             title=title,
             progress=progress,
         )

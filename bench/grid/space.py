@@ -15,9 +15,10 @@ CHECKPOINTS = 3  # the last, the one before it, and one that is being written
 PICTURES = 4 << 20  # bytes of a cell's pictures, grids, log and record, generously
 
 
-def while_training(trainer: Trainer) -> int:
-    """Bytes that a training's checkpoints take, at most, while it runs."""
-    return CHECKPOINTS * MOMENTS * FLOAT * count_parameters(*trainer.networks, trainer.model)
+def while_training(trainer: Trainer, *, best: bool = False) -> int:
+    """Bytes that a training's checkpoints take, at most, while it runs; `best`: they keep the best weights as well."""
+    kept = count_parameters(trainer.model) if best else 0
+    return CHECKPOINTS * FLOAT * (MOMENTS * count_parameters(*trainer.networks, trainer.model) + kept)
 
 
 def when_done(trainer: Trainer) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
@@ -13,8 +14,10 @@ from tqdm import tqdm
 from bench.contract.config import require
 from bench.contract.images import from_uint8
 from bench.contract.model import Trainer
+from bench.contract.scores import Point
 from bench.contract.seeds import seeded
 from bench.errors import DivergedError
+from bench.evaluation import COLUMNS, ROWS
 from bench.grid.batches import Batches
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
@@ -22,20 +25,40 @@ from bench.results.cell_folder import CellFolder
 from bench.results.status import StatusWriter
 
 Clock = Callable[[], float]  # seconds from any moment on
+CHECKPOINTS = ("last", "best")
+CURVE = ("curve", "curve_samples", "checkpoint")  # the settings that a record with a curve has
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a run is watched and guarded; nothing here changes the weights that it ends with."""
+    """How a run is watched and guarded, and which of its weights are reported; nothing here changes the training."""
 
     log_every: int = 10  # updates between rows of the log
     grids: int = 4  # sample grids in a run, evenly spaced, each with a checkpoint; 0 for none
     checkpoint_minutes: float = 5.0  # between checkpoints
+    curve: tuple[float, ...] = ()  # shares of the planned updates after which samples are scored; none for no curve
+    curve_samples: int = 500  # generated images for each of them
+    checkpoint: str = "last"  # the weights that are reported: the last, or those of the best validation score
 
     def __post_init__(self) -> None:
         require(self, "log_every", self.log_every >= 1, "at least 1")
         require(self, "grids", self.grids >= 0, "0 or more")
         require(self, "checkpoint_minutes", self.checkpoint_minutes > 0, "above 0")
+        shares = all(0 < share <= 1 for share in self.curve) and len(set(self.curve)) == len(self.curve)
+        require(self, "curve", shares, "shares above 0 and at most 1 that differ")
+        require(self, "curve_samples", self.curve_samples >= ROWS * COLUMNS, f"at least {ROWS * COLUMNS}")
+        require(self, "checkpoint", self.checkpoint in CHECKPOINTS, " or ".join(CHECKPOINTS))
+        if self.checkpoint != CHECKPOINTS[0]:
+            require(self, "curve", bool(self.curve), "shares to choose the best from, for instance [0.25, 0.5, 1.0]")
+
+    def curve_updates(self, planned: int) -> frozenset[int]:
+        """The updates after which samples are scored."""
+        return frozenset(max(1, round(share * planned)) for share in self.curve)
+
+    def settings(self) -> dict[str, Any]:
+        """What a record says of it; nothing without a curve."""
+        found = {name: value for name, value in asdict(self).items() if name in CURVE}
+        return found if self.curve else {}
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,8 @@ class TrainingResult:
     last: dict[str, float]  # the last scalars that were all finite
     status: str = "finished"  # or diverged, oom
     message: str = ""  # what went wrong and when
+    points: tuple[Point, ...] = ()  # scores on the way
+    chosen: Point | None = None  # the one whose weights the model has; None: it has the last
 
 
 def one_update(trainer: Trainer, batches: Batches, run: RunState, seed: int, clock: Clock) -> dict[str, float]:
@@ -76,8 +101,12 @@ def train(
     seed: int,
     folder: CellFolder,  # where log and checkpoints go; a checkpoint that is there is continued
     config: TrainingConfig,
+    flip: bool = False,  # mirror about half of the images of each batch, as `data.flip` says
     save_grid: Callable[[int], None] | None = None,  # called with the update that a sample grid is due at
+    score: Callable[[int], float] | None = None,  # called likewise for a point of `config.curve`; lower is better
+    score_of: str = "",  # what `score` is: a run is not continued with another one
     status: StatusWriter | None = None,
+    track: Callable[[int, dict[str, float]], None] | None = None,  # told what the log is told, but of a bad update
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:
@@ -86,10 +115,14 @@ def train(
     Batch and noise of an update are functions of (seed, update), so a continued run equals one never interrupted.
     A scalar, a chain, a sample grid or weights that are not finite, or a DivergedError of the trainer's, end the run
     there: the result says so, the log and the last checkpoint are kept. SIGINT and SIGTERM end it after the update,
-    with a checkpoint: signals.Interrupted.
+    with a checkpoint: signals.Interrupted. Under the rule "best" the model ends with the weights of its best score.
     """
     updates = trainer.config.updates
-    run, batches = RunState.start(folder, trainer, seed), Batches(images, trainer.config.batch_size, seed)
+    decides = [*([repr(config.settings()), score_of] if config.curve else []), *(["flip"] if flip else [])]
+    run = RunState.start(folder, trainer, seed, *decides)
+    batches = Batches(images, trainer.config.batch_size, seed, flip=flip)
+    best = config.checkpoint == "best"
+    scored_updates = config.curve_updates(updates)
     grid_updates = {round(updates * (i + 1) / config.grids) for i in range(config.grids)}
     saved_at, saved = time.monotonic(), run.done
 
@@ -98,6 +131,8 @@ def train(
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)
+            if track is not None and not bad:
+                track(run.done, scalars)
             bar.set_postfix({k: f"{v:.3g}" for k, v in list(scalars.items())[:4]}, refresh=False)
         if bad:
             raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
@@ -106,10 +141,24 @@ def train(
     def save() -> None:
         nonlocal saved_at, saved
         try:
-            run.save(folder, trainer, seed)
+            run.save(folder, trainer, seed, *decides)
         except DivergedError as error:
             raise DivergedError(f"{error} at update {run.done}") from None
         saved_at, saved = time.monotonic(), run.done
+
+    def watch() -> None:
+        """The sample grid and the score that are due, and a checkpoint that has the score."""
+        what = "sample grid"
+        try:
+            if grid := save_grid is not None and run.done in grid_updates:
+                save_grid(run.done)
+            what = "samples of the curve"
+            if point := score is not None and run.done in scored_updates:
+                run.add_point(finite(score(run.done)), trainer.model if best else None)
+        except DivergedError as error:
+            raise DivergedError(f"{error}, in the {what} at update {run.done}") from None
+        if grid or point:
+            save()
 
     bar = tqdm(total=updates, initial=run.done, desc=title, unit="update", disable=not progress, mininterval=1.0)
     try:
@@ -119,12 +168,7 @@ def train(
                 bar.update()
                 if status is not None:
                     status.training(run.done, updates, run.last)
-                if save_grid is not None and run.done in grid_updates:
-                    try:
-                        save_grid(run.done)
-                    except DivergedError as error:
-                        raise DivergedError(f"{error}, in the sample grid at update {run.done}") from None
-                    save()
+                watch()
                 due = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
                 leave = signal.noted  # asked once: one that comes after this has its update saved before it counts
                 if saved < run.done and (due or run.done == updates or leave):
@@ -140,4 +184,14 @@ def train(
         run.write_log(folder)
         message = f"{runtime.out_of_memory(error)}, at update {run.done + 1}"
         return TrainingResult(run.done, run.seconds, run.last, "oom", message)
-    return TrainingResult(run.done, run.seconds, run.last)
+    if best and run.best is not None:
+        trainer.model.load_state_dict(run.best)
+    chosen = run.best_point if best and run.points else None
+    return TrainingResult(run.done, run.seconds, run.last, points=tuple(run.points), chosen=chosen)
+
+
+def finite(score: float) -> float:
+    """The score itself; DivergedError for one that is not finite."""
+    if not math.isfinite(score):
+        raise DivergedError(f"the score became {score}")
+    return score

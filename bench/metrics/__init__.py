@@ -56,7 +56,7 @@ def chosen(names: Sequence[str], *, natural: bool = True) -> dict[str, Metric]:
         return {name: metric for name, metric in METRICS.items() if natural or not metric.natural}
     found: dict[str, Metric] = {}
     for name in names:
-        metric = METRICS[name] if name in METRICS else _own(name)
+        metric = plugins.load(name, "metric", METRICS) if name in METRICS else _own(name)
         if metric.name in found:
             raise UserError(f"evaluation.metrics names {metric.name!r} twice: name each metric once")
         found[metric.name] = metric
@@ -64,9 +64,10 @@ def chosen(names: Sequence[str], *, natural: bool = True) -> dict[str, Metric]:
 
 
 def _own(target: str) -> Metric:
-    if ":" not in target:
-        raise UserError(f"unknown metric {target!r}: choose from {', '.join(METRICS)}, or give package.module:METRIC")
-    metric = plugins.load(target, "metric")
+    if ":" not in target and not plugins.known(target, "metric", METRICS):
+        choices = ", ".join(plugins.names("metric", METRICS))
+        raise UserError(f"unknown metric {target!r}: choose from {choices}, or give package.module:METRIC")
+    metric = plugins.load(target, "metric", form="package.module:METRIC")
     if not isinstance(metric, Metric):
         raise UserError(f"metric {target!r} is a {type(metric).__name__}: give a bench.metrics.Metric")
     if metric.name in METRICS:

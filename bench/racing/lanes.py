@@ -8,21 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.contract.scores import Point
 from bench.errors import UserError, one_line
 from bench.storage.files import TooLargeError, read_bounded, write_json
 
 FILE = "race.json"
 SCHEMA = 1
 LARGEST = 2**26  # bytes of the file
-
-
-@dataclass(frozen=True)
-class Point:
-    """A score on the way."""
-
-    updates: int
-    seconds: float  # of training alone
-    score: float  # lower is better
 
 
 @dataclass

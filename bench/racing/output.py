@@ -11,8 +11,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.contract.scores import Point
 from bench.errors import UserError
-from bench.racing.lanes import Lane, Point, Race, everything, last_score
+from bench.racing.lanes import Lane, Race, everything, last_score
 from bench.racing.reach import Between, levels, over_seeds, ratio, time_to_reach
 from bench.report.content.numerals import NONE, number
 from bench.report.plots import style

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.contract.model import GenerativeModel
+from bench.contract.scores import Point
 from bench.data import ImageData
 from bench.errors import DivergedError, UserError
 from bench.evaluation import Yardstick
@@ -24,7 +25,7 @@ from bench.grid.run_state import RunState
 from bench.grid.training import Clock, first_bad, one_update
 from bench.machine import runtime, signals
 from bench.racing import output
-from bench.racing.lanes import Lane, Point, Race
+from bench.racing.lanes import Lane, Race
 from bench.racing.turns import Rules
 from bench.results.locks import lock, taken
 from bench.results.record import first_difference
@@ -180,7 +181,7 @@ class Runner:
         self.cell = replace(cell, config=replace(cell.config, updates=lane.planned))
         self.lane, self.track = lane, track
         self.trainer = self.cell.new_trainer(tuple(track.images.shape[1:]), track.device)
-        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed)
+        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed, flip=cell.data.flip)
         self.run = RunState.start(cell.folder, self.trainer, cell.seed)
 
     def turn(self, target: float) -> bool:

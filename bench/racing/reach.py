@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.racing.lanes import Point
+from bench.contract.scores import Point
 from bench.report.content.statistics import t_interval
 
 MOST = 6  # levels of a table

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.results.cell_folder import read_all
+from bench.results.elsewhere import read_elsewhere
 from bench.results.locks import reporting
 
 
@@ -26,10 +27,10 @@ def build(root: Path) -> list[Path]:
         raise UserError(
             f"no results folder {root}: check the path, or make one with python -m bench.compare --out {root}"
         )
-    if not read_all(root):  # reads them all: if one cannot be read, nothing is written
+    if not read_all(root) + read_elsewhere(root):  # reads them all: if one cannot be read, nothing is written
         raise UserError(f"no records under {root / 'cells'}: make some with python -m bench.compare --out {root}")
     with reporting(root):  # read again under the lock: another process may have added records
         records = read_all(root)
-        parts = sections.split(records, outcomes.absent(root, records))
+        parts = sections.split(records + read_elsewhere(root), outcomes.absent(root, records))
         drawn = plots.write(root, parts)
         return [*files.write(root, parts), *drawn, *page.write(root, parts, plots=drawn)]

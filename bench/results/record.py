@@ -54,6 +54,11 @@ class Record:
         return self.data["status"] == "finished"
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Whether it is of images that were scored without a training: of that nothing is known."""
+        return self.data.get("origin") is not None
+
+    @property
     def metrics(self) -> list[dict[str, Any]]:
         return self.data["metrics"]
 

@@ -18,6 +18,11 @@ STATUSES = ("finished", "diverged", "oom")  # oom: out of memory; a cell that is
 GROUPS = ("samples", "reconstruction", "interpolation", "diagnostics")  # the groups of the tables, in this order
 BETTER = ("lower", "higher", "none")  # none: a description, which is neither ranked nor tested
 REFERENCES = ("real", "expected", "blurred", "noised", "noise")  # in the order of the tables' rows
+ELSEWHERE = "elsewhere"  # the origin of images that were scored without a training: nothing is known of it
+UNKNOWN = {  # part of the record -> fields that are null there
+    "": ("parameters", "parameters_trained", "network_evaluations_per_sample"),
+    "training": ("updates", "planned_updates", "batch_size", "seconds"),
+}
 LARGEST = 2**63 - 1  # a whole number, either sign
 LONGEST = 300  # letters of a message
 
@@ -81,6 +86,11 @@ _CURVE = {
     "mark": _OPTIONAL_NUMBER,
     "figures": dict,
 }
+_CHECKPOINT = {
+    **dict.fromkeys(("rule", "metric", "against"), str),
+    **dict.fromkeys(("update", "candidates", "samples"), int),
+    "score": _NUMBER,
+}
 _THROUGHPUT = {"samples_per_second": _NUMBER, "device": str}
 _COUNTS = (  # numbers of the fields above that are 0 or more
     ("", ("parameters", "parameters_trained", "network_evaluations_per_sample")),
@@ -88,7 +98,9 @@ _COUNTS = (  # numbers of the fields above that are 0 or more
     ("data", ("train", "held_out")),
 )
 _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, but are of their type where they stand
-    "": {"log": str, "untrained": dict, "latent_dimensions": int},
+    "": {"log": str, "protocol": str, "untrained": dict, "latent_dimensions": int, "origin": str},
+    "config": {"training": dict},
+    "training": {"checkpoint": dict},
     "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
@@ -101,7 +113,7 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "throughput": {"repeats": int, "batch_size": int, "threads": int, "dtype": str, "peak_memory_mib": _NUMBER},
     "image": {"labels": list},
 }
-_FILE = re.compile(r"(?!\.)[\w. ()+,-]{1,200}")  # a name that can only lead to a file beside the record
+FILE = r"(?!\.)[\w. ()+,-]{1,200}"  # a name that can only lead to a file beside the record
 _IMAGE = {"file": str, "rows": int, "columns": int}
 
 
@@ -112,9 +124,14 @@ def check(path: Path, record: Any) -> dict[str, Any]:
     """
     check_schema(path, record)
     _refuse_extremes(path, record)
+    elsewhere = record.get("origin") is not None
     for part, fields in _FIELDS.items():
-        _require(path, record[part] if part else record, fields, part)
+        null = UNKNOWN.get(part, ()) if elsewhere else ()
+        known = {name: type(None) if name in null else kind for name, kind in fields.items()}
+        _require(path, record[part] if part else record, known, part)
         _allow(path, record[part] if part else record, part, part)
+    if (chosen := record["training"].get("checkpoint")) is not None:
+        _require(path, chosen, _CHECKPOINT, "training.checkpoint")
     _check_values(path, record)
     _check_metrics(path, record["metrics"], "metrics", len(record["evaluation_seeds"]))
     for name, reference in record["references"].items():
@@ -171,8 +188,12 @@ def _check_values(path: Path, record: dict[str, Any]) -> None:
         damaged(path, f"field data.image_shape is {_shown(shape)}, not [channels, height, width]")
     if not _strings(record["data"]["notes"]):
         damaged(path, f"field data.notes is {_shown(record['data']['notes'])}, not a list of sentences")
+    if record.get("origin") is not None:
+        _one_of(path, record["origin"], (ELSEWHERE,), "origin")
     for part, names in _COUNTS:
-        _refuse_negative(path, record[part] if part else record, names, f"{part}." if part else "")
+        there = record[part] if part else record
+        counted = tuple(name for name in names if there[name] is not None)
+        _refuse_negative(path, there, counted, f"{part}." if part else "")
     if (record.get("latent_dimensions") or 0) < 0:
         damaged(path, f"field latent_dimensions is {record['latent_dimensions']}, which is below 0")
     seeds = record["evaluation_seeds"]
@@ -224,7 +245,7 @@ def _check_curve(path: Path, curve: Any, where: str) -> None:
 def _check_image(path: Path, image: Any, where: str) -> None:
     _require(path, image, _IMAGE, where)
     _allow(path, image, "image", where)
-    if not _FILE.fullmatch(image["file"]) or min(image["rows"], image["columns"]) < 1:
+    if not re.fullmatch(FILE, image["file"]) or min(image["rows"], image["columns"]) < 1:
         damaged(path, f"field {where} does not name a file beside the record with rows and columns")
     if not _strings(image.get("labels") or []):
         damaged(path, f"field {where}.labels is {_shown(image['labels'])}, not a list of labels")

@@ -58,7 +58,7 @@ def run(
         (each,) = seconds_per_update([cell], images, device, seconds=TIMED * seconds, clock=clock)
         cell = with_updates(cell, seconds, each)
         trainer = cell.new_trainer(tuple(images.shape[1:]), device)
-        batches = Batches(images, cell.config.batch_size, cell.seed)
+        batches = Batches(images, cell.config.batch_size, cell.seed, flip=cell.data.flip)
         while run.done < cell.config.updates:
             scalars = one_update(trainer, batches, run, cell.seed, clock)
             if bad := first_bad(scalars):

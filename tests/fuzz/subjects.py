@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from bench.config import registry, settings
-from bench.data import archives, celeba, decoding
+from bench.data import archives, arrays, celeba, decoding
 from bench.errors import UserError
 from bench.features import cache
 from bench.grid.request import SECTIONS
@@ -208,6 +209,26 @@ def _read_archive(content: bytes) -> None:
         assert len(archive.read(member)) <= archives.MAX_BYTES
 
 
+def _arrays() -> list[bytes]:
+    pixels, files = np.arange(60, dtype=np.uint8).reshape(5, 2, 2, 3), []
+    for save in (np.save, np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, pixels)
+        files.append(file.getvalue())
+    return files
+
+
+def _read_array(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        path = Path(folder, "made.npz")
+        path.write_bytes(content)
+        pool = arrays.open_array(path)
+        images, _ = pool.read(range(min(len(pool), 2)))
+        assert images.dtype == torch.uint8
+        assert images.shape[1] in (1, 3)
+        del pool  # the mapping, before its file
+
+
 # What a cell or a toy keeps beside its record
 
 
@@ -249,6 +270,7 @@ SUBJECTS = {
         Subject("checkpoint", forms.SEALED, _checkpoints, _accepts(_read_checkpoint)),
         Subject("image", forms.IMAGE, _images, _accepts(_read_image)),
         Subject("archive", forms.PLAIN, _archives, _accepts(_read_archive)),
+        Subject("array", forms.PLAIN, _arrays, _accepts(_read_array)),
         Subject("status", forms.JSON, _statuses, _read_status),
         Subject("toy", forms.RECORD, _toys, _accepts(_read_toy)),
     )

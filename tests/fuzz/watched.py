@@ -7,6 +7,7 @@ MODULES = {
     "checkpoint": ("bench.storage.sealed", "bench.storage.checkpoint"),
     "image": ("bench.data.decoding", "PIL"),
     "archive": ("bench.data.archives", "zipfile"),
+    "array": ("bench.data.arrays", "numpy.lib", "zipfile"),
     "status": ("bench.results.status",),
     "toy": ("bench.paper.toy",),
 }

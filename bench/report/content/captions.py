@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bench.report.content.numerals import count, listed, number, once, sentence
+from bench.report.content import statistics
+from bench.report.content.numerals import count, joined, listed, number, once, sentence
 from bench.report.content.ranking import rank, role
 from bench.report.content.rows import ReferenceRow
 from bench.report.content.sections import EQUAL, Section
@@ -28,6 +29,7 @@ def reading(section: Section) -> list[str]:
         f"Lead score: {section.lead['label']}. ↓ lower is better, ↑ higher is better{none}.",
         *_roles(section),
         "Bold: best of its column and better than every other model there; nothing is bold where no winner is named.",
+        *_elsewhere(section),
     ]
     if any(metric.get("table") == EQUAL for metric in section.tabulated):
         lines.append(
@@ -53,9 +55,20 @@ def _roles(section: Section) -> list[str]:
     return [f"{mark[:1].upper()}{mark[1:]}: {listed(own)}." for mark, own in columns.items()]
 
 
+def _elsewhere(section: Section) -> list[str]:
+    """What rows of images made elsewhere are, and which of them no test includes."""
+    if not any(row.made_elsewhere for row in section.rows):
+        return []
+    line = "Rows made elsewhere: images or a generator, scored here under this protocol; nothing is known of a training"
+    outside = [row.label for row in section.rows if not row.competes]
+    fewest = f"a test takes {statistics.FEWEST_SEEDS} training seeds"
+    return [f"{line}. No test includes {joined(outside)}: {fewest}." if outside else f"{line}."]
+
+
 def protocol(section: Section) -> list[str]:
     """How everything was measured, and what a reader must know about it."""
     return [
+        *_protocol(section),
         *_scores(section),
         *_notes(section),
         *_references(section),
@@ -63,6 +76,7 @@ def protocol(section: Section) -> list[str]:
         _data(section),
         _conditions(section),
         *_timing(section),
+        *_checkpoints(section),
         *_failed(section),
     ]
 
@@ -82,6 +96,13 @@ def _entries(section: Section) -> str:
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
     return [entry for row in section.rows for entry in row.entries(name)]
+
+
+def _protocol(section: Section) -> list[str]:
+    """The counts and the extractor in one sentence, where the records say them; older ones do not."""
+    words = once(str(record.data.get("protocol") or "") for record in section.records)
+    profiles = ", ".join(once(record.data["profile"] for record in section.records))
+    return [f"Protocol (profile {profiles}): {'; or '.join(words)}."] if words else []
 
 
 def _references(section: Section) -> list[str]:
@@ -201,7 +222,7 @@ def _conditions(section: Section) -> str:
     plural = "s" if max(len(record["evaluation_seeds"]) for record in records) > 1 else ""
     seeds = " or ".join(once(listed(record["evaluation_seeds"]) for record in records))
     parts = [
-        f"Profile {listed(once(record['profile'] for record in records))}",
+        f"Profile {listed(once(record['profile'] for record in records)) or 'none'}",
         f"evaluation seed{plural} {seeds}" + (" (a cell's score is the mean over them)" if plural else ""),
         f"device {environments[0]['device']}",
     ]
@@ -234,6 +255,25 @@ def _throughput(stated: dict[str, Any]) -> str:
         "device": lambda name: f"on {name}",
     }
     return listed(form(stated[name]) for name, form in forms.items() if stated.get(name) not in (None, ""))
+
+
+def _checkpoints(section: Section) -> list[str]:
+    """Which weights were scored, where they are not the last."""
+    found = [
+        (f"{row.label}, seed {record.seed}", chosen)
+        for row in section.rows
+        for record in row.finished
+        if (chosen := record.data["training"].get("checkpoint"))
+    ]
+    if not found:
+        return []
+    rule = found[0][1]
+    which = "; ".join(f"{whose}: update {one['update']:,}, {number(one['score'])}" for whose, one in found)
+    return [
+        f"Scored are not the last weights but, by the rule {rule['rule']}, those of the update whose "
+        f"{rule['metric']} was lowest ({count(rule['samples'], 'sample')} against {rule['against']}, which no score of "
+        f"these tables uses): {which}."
+    ]
 
 
 def _failed(section: Section) -> list[str]:

@@ -46,6 +46,8 @@ def absent(root: Path, records: Sequence[Record]) -> list[Absent]:
 
 def outcome(*records: Record) -> str:
     """How cells of one status ended: `finished`, `diverged at update 812`, `diverged at updates 7, 812`."""
+    if records[0].made_elsewhere:
+        return "made elsewhere"
     if records[0].data["status"] != "diverged":
         return "finished" if records[0].finished else "out of memory"
     stops = ", ".join(str(record.stopped_at) for record in records)

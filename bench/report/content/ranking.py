@@ -39,11 +39,12 @@ def rank(section: Section) -> Ranking:
 
     A lead score that was declared before anything was scored is tested first, and all others only where it has a
     winner: `statistics.winners`. Columns that are barred are left out, and so are those that show the samples again at
-    other counts: what they would claim has been tested already.
+    other counts: what they would claim has been tested already. So are rows that do not compete.
     """
     columns = {}
+    rows = [row for row in section.rows if row.competes]
     for metric in section.tabulated:
-        values = {row.label: found for row in section.rows if (found := row.values(metric["name"]))}
+        values = {row.label: found for row in rows if (found := row.values(metric["name"]))}
         if values and metric["better"] != "none" and metric.get("table") != EQUAL:
             columns[metric["name"]] = (metric["better"], values)
     barred = {name: reason for name, reason in (_corrupted(section) | _untrained(section)).items() if name in columns}
@@ -76,7 +77,8 @@ def _untrained(section: Section) -> dict[str, Bar]:
     found = {}
     for metric in section.tabulated:
         name, sign = metric["name"], -1 if metric["better"] == "higher" else 1
-        trained = [sign * float(np.mean(values)) for row in section.rows if (values := row.values(name))]
+        rows = [row for row in section.rows if row.competes]
+        trained = [sign * float(np.mean(values)) for row in rows if (values := row.values(name))]
         means = {row.label: sign * own.mean for row in section.rows if (own := row.untrained(name))}
         if trained and (as_good := [label for label, mean in means.items() if mean <= min(trained)]):
             names = joined(as_good)

@@ -57,6 +57,15 @@ class Row:
         return [record for record in self.records if record.finished]
 
     @property
+    def made_elsewhere(self) -> bool:
+        return bool(self.records) and self.records[0].made_elsewhere
+
+    @property
+    def competes(self) -> bool:
+        """Whether tests include it: a row made elsewhere has to have the training seeds that a test takes."""
+        return not self.made_elsewhere or len(self.finished) >= statistics.FEWEST_SEEDS
+
+    @property
     def diverged(self) -> list[Record]:
         return [record for record in self.records if record.data["status"] == "diverged"]
 

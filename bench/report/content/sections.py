@@ -174,6 +174,9 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
         "evaluation": _canonical(config["evaluation"]),
         "device": record.data["environment"]["device"],
     }
+    watched = config.get("training") or {}
+    chosen = watched.get("checkpoint", "last") != "last"  # a curve beside the last weights changes no score
+    facts["checkpoint"] = _canonical(watched) if chosen else None
     if throughput:
         facts["timing"] = [throughput.get(key) for key in ("device", "dtype", "threads")]
         facts["timing", record.model] = throughput.get("batch_size")
@@ -184,13 +187,13 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
 
 
 def _rows(records: list[Record]) -> list[Row]:
-    groups: dict[tuple[str, str], list[Record]] = {}
+    groups: dict[tuple[str, bool, str], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
         schedule = {name: record.data["training"][name] for name in ("planned_updates", "batch_size")}
         settings = _canonical(schedule | record.data["config"]["model"])
-        groups.setdefault((record.model, settings), []).append(record)
+        groups.setdefault((record.model, record.made_elsewhere, settings), []).append(record)
     rows = []
-    for (model, settings), members in groups.items():
+    for (model, elsewhere, settings), members in groups.items():
         seen: dict[int, Record] = {}
         for record in members:
             if (twin := seen.setdefault(record.seed, record)) is not record:
@@ -198,8 +201,9 @@ def _rows(records: list[Record]) -> list[Row]:
                     f"{twin.path} and {record.path} both hold {record.dataset}, {model}, training seed {record.seed}; "
                     "move one of the two folders away"
                 )
-        siblings = [json.loads(other) for name, other in groups if name == model]
-        rows.append(Row(_label(model, json.loads(settings), siblings), tuple(members)))
+        siblings = [json.loads(other) for name, origin, other in groups if (name, origin) == (model, elsewhere)]
+        label = _label(model, json.loads(settings), siblings)
+        rows.append(Row(f"{label}, made elsewhere" if elsewhere else label, tuple(members)))
     return rows
 
 

@@ -45,6 +45,25 @@ def welch(a: Any, b: Any) -> Any:
     return _plain(np.where(np.isnan(p), 1.0, p))
 
 
+@dataclass(frozen=True)
+class Effect:
+    """The difference of two means, first minus second, with its 95 % interval by Welch's degrees of freedom."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def effect(a: Any, b: Any) -> Effect:
+    """How far the means of two samples differ; the interval holds 0 where `welch` is above 0.05. Raises as `welch`."""
+    x, y = _sample(a, least=2), _sample(b, least=2)
+    gap = float(x.mean() - y.mean())
+    if x.var() == 0 and y.var() == 0:
+        return Effect(gap, gap, gap)
+    low, high = ttest_ind(x, y, equal_var=False).confidence_interval(1 - ALPHA)
+    return Effect(gap, float(low), float(high))
+
+
 def holm(pvalues: Any) -> Array:
     """P-values (..., n) with Holm's correction (Holm 1979), in the order given; reject those that are at most alpha.
 
@@ -98,6 +117,7 @@ class Winners:
     p_values: dict[str, dict[str, float]]  # column -> other row -> p-value of the best mean against it, not corrected
     untested: dict[str, str]  # column -> why it was not tested
     decisive: dict[str, float]  # column -> corrected p-value of its closest rival, by which its winner is named
+    effects: dict[str, dict[str, Effect]]  # column -> other row -> the best mean minus that one, not corrected
 
 
 def winners(columns: Mapping[str, tuple[str, Mapping[str, Sequence[float]]]], lead: str | None = None) -> Winners:
@@ -125,7 +145,11 @@ def winners(columns: Mapping[str, tuple[str, Mapping[str, Sequence[float]]]], le
     decisive = greatest | dict(zip(rest, map(float, corrected), strict=True))
     best = {name: row for name, (row, _) in found.items() if decisive[name] <= ALPHA}
     p_values = {name: others for name, (_, others) in found.items()}
-    return Winners(best, len(found), test, p_values, untested, decisive)
+    effects = {
+        name: {other: effect(columns[name][1][row], columns[name][1][other]) for other in others}
+        for name, (row, others) in found.items()
+    }
+    return Winners(best, len(found), test, p_values, untested, decisive, effects)
 
 
 def _not_tested(better: str, rows: Mapping[str, Sequence[float]]) -> str:

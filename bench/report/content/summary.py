@@ -71,6 +71,9 @@ def _means(section: Section, ranking: Ranking) -> str:
     if p_values := ranking.p_values.get(name):
         others = {label: p_values[label] for label in order[1:]}
         sentences.append(_against(order[0], others, ranking.decisive.get(name, 0.0)))
+        gaps = {label: ranking.effects[name][label] for label in order[1:]}
+        told = [f"{bracketed(gap.difference, (gap.low, gap.high))} from {label}" for label, gap in gaps.items()]
+        sentences.append(f"Its mean differs by {joined(told)} (95 % intervals of each difference by itself).")
     for reference in (one for one in section.references if one.kind in ("real", "noise")):
         if own := reference.metrics.get(name):
             value = bracketed(own["value"], own["interval"])

@@ -105,7 +105,7 @@ def _without(facts: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text(value: Any, exact: bool) -> str:
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value or NONE
     if isinstance(value, float):
         return repr(value) if exact else f"{value:.6g}"

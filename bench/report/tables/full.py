@@ -46,7 +46,7 @@ def _place(section: Section) -> dict[str, Any]:
 
 def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
     line = _place(section) | {
-        "kind": "model",
+        "kind": "elsewhere" if row.made_elsewhere else "model",
         "model": row.label,
         "profile": row.fact("profile"),
         "status": row.status,
