@@ -15,9 +15,9 @@ from pathlib import Path
 from bench import tracking
 from bench.config.commandline import (
     add_common,
-    add_jobs,
+    add_engine,
     add_settings,
-    check_jobs,
+    check_engine,
     check_outside,
     check_seeds,
     check_threads,
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"send logs, sample grids, settings and scores to {', '.join(TRACKERS)} too (docs/tracking.md)",
     )
     add_common(p, "the profile's")
-    add_jobs(p)
+    add_engine(p)
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
     )
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--seeds", seeds)
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
-    check_jobs(arguments.jobs)
+    check_engine(arguments)
     track = tracking.check(arguments.track)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])
@@ -114,11 +114,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_outside(out, *folders_of(datasets))
 
     from bench import report
-    from bench.engines.local import Local
+    from bench.engines.choice import engine_of
     from bench.grid import grid
     from bench.scoring.setup import Setup
 
-    engine = Local(arguments.jobs)
+    engine = engine_of(arguments)
     request = grid.Request(
         setup=engine.setup(Setup.of(arguments, profile.features)),
         profile=profile,
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         track=track,
     )
     evaluators: grid.Evaluators = {}
-    cells = grid.prepare(request, evaluators, at_once=engine.jobs)
+    cells = grid.prepare(request, evaluators, at_once=engine.at_once)
     statuses = engine.complete([(request, cells)], evaluators)
     report.build(out)
     say((out / "table.md").read_text(encoding="utf-8"))

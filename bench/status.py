@@ -31,11 +31,12 @@ class StatusLine:
     update: str = ""
     rate: str = ""
     left: str = ""
+    node: str = ""  # of a cell that runs elsewhere
     last: str = ""  # scores or scalars
 
 
 LONGEST = 1000  # letters of an entry
-HEADER = StatusLine("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "last")
+HEADER = StatusLine("folder", "data set", "model", "seed", "state", "update", "updates/s", "time left", "node", "last")
 
 
 def lines(root: Path) -> list[StatusLine]:
@@ -67,6 +68,7 @@ def _line(root: Path, cell: CellFolder) -> StatusLine:
         _of(status.update, status.updates),
         "" if status.rate is None or status.state == "interrupted" else f"{status.rate:.3g}",
         "" if status.seconds_left is None or status.state == "interrupted" else duration(status.seconds_left),
+        status.node,
         status.message or ", ".join(f"{name} {value:.3g}" for name, value in list(status.scalars.items())[:3]),
     )
 
@@ -77,7 +79,7 @@ def _recorded(where: str, seed: str, record: Record) -> StatusLine:
     lead = next((m for m in record.metrics if m.get("lead")), next(iter(record.metrics), None))
     last = record.data["message"] if lead is None else f"{lead['label']} {lead['value']:.4g}"
     update = _of(training["updates"], training["planned_updates"])
-    return StatusLine(where, record.dataset, record.model, seed, record.data["status"], update, rate, "", last)
+    return StatusLine(where, record.dataset, record.model, seed, record.data["status"], update, rate, last=last)
 
 
 def _of(done: int, total: int) -> str:

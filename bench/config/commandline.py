@@ -33,14 +33,20 @@ def add_common(p: argparse.ArgumentParser, features: str) -> None:
     p.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-def add_jobs(p: argparse.ArgumentParser) -> None:
-    """The option of programs that run a grid."""
+def add_engine(p: argparse.ArgumentParser) -> None:
+    """Options of programs that run a grid: how many cells at once, and where."""
     p.add_argument(
         "--jobs",
         type=int,
         default=1,
         metavar="N",
         help="cells side by side on this machine, which share --threads and the GPUs (default: 1; docs/scale.md)",
+    )
+    p.add_argument("--engine", choices=("local", "ray"), default="local", help="where cells run (default: local)")
+    p.add_argument("--address", metavar="A", help="ray: a cluster, as HOST:PORT or auto (default: one started here)")
+    p.add_argument("--cpus-per-cell", type=int, metavar="N", help="ray: CPUs, and threads, of a cell (default: 1)")
+    p.add_argument(
+        "--gpus-per-cell", type=float, metavar="F", help="ray: GPUs of a cell, 0.5 for two cells on one (default: 0)"
     )
 
 
@@ -103,9 +109,27 @@ def check_threads(threads: int | None) -> None:
         raise UserError(f"--threads {one_line(threads)} is more than this machine can use: give at most {cores}")
 
 
-def check_jobs(jobs: int) -> None:
-    """UserError for no cells side by side, or more than the machine has cores."""
-    cores = os.cpu_count() or 1
+def check_engine(arguments: argparse.Namespace) -> None:
+    """UserError for options of `add_engine` that do not go together, or ask for too few or too many."""
+    jobs, cores = arguments.jobs, os.cpu_count() or 1
+    cluster = {name: getattr(arguments, name) for name in ("address", "cpus_per_cell", "gpus_per_cell")}
+    if arguments.engine == "local":
+        for name, value in cluster.items():
+            if value is not None:
+                raise UserError(f"--{name.replace('_', '-')} {one_line(value)} goes with --engine ray: add it")
+    else:
+        for name, given in (("--jobs", jobs != 1), ("--threads", arguments.threads is not None)):
+            if given:
+                raise UserError(f"{name} does not go with --engine ray: give --cpus-per-cell, and leave it out")
+        if getattr(arguments, "track", None):
+            raise UserError("--track does not go with --engine ray, whose nodes keep nothing: leave one of them out")
+        cpus, gpus = cluster["cpus_per_cell"], cluster["gpus_per_cell"]
+        if cpus is not None and cpus < 1:
+            raise UserError(f"--cpus-per-cell {one_line(cpus)} is too few: give at least 1")
+        if gpus is not None and not (0 <= gpus < 1 or (gpus >= 1 and gpus % 1 == 0)):
+            raise UserError(
+                f"--gpus-per-cell {one_line(gpus)}: give 0, a part of one GPU such as 0.5, or a whole number"
+            )
     if jobs < 1:
         raise UserError(f"--jobs {one_line(jobs)} is too few: give at least 1")
     if jobs > cores:

@@ -1,1 +1,1 @@
-"""Where the cells of a prepared grid run: one after another in this process, or side by side in others."""
+"""Where the cells of a prepared grid run: in this process, side by side in others, or on a cluster."""

@@ -14,19 +14,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from bench.engines import worker
+from bench.engines.prepared import Prepared, begin, needed, pinned, statuses, titles, tolerate_shortage
 from bench.engines.progress import Display, line_of
 from bench.engines.worker import Worker
 from bench.errors import UserError
 from bench.grid import grid, say
-from bench.grid.cell import Cell
-from bench.grid.request import Request
 from bench.machine import gpu, runtime, signals
 from bench.scoring.setup import Setup
 
 PAUSE = 1.0  # seconds between looks at the workers
 DEATHS = 3  # workers that may be killed without a cell finished between them; a further one has none after it
-
-Prepared = Sequence[tuple[Request, list[Cell]]]  # each request with its cells, as `grid.prepare` gives them
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,10 @@ class Local:
     """Cells of prepared grids, `jobs` at once."""
 
     jobs: int = 1
+
+    @property
+    def at_once(self) -> int:
+        return self.jobs
 
     def setup(self, setup: Setup) -> Setup:
         """The setup of one cell: its share of the threads."""
@@ -48,34 +49,21 @@ class Local:
         """
         if self.jobs == 1:
             return [status for request, cells in prepared for status in grid.complete(request, cells, evaluators)]
-        there = [(cells, i) for _, cells in prepared for i in range(len(cells)) if cells[i].folder.has_record]
-        for cells, i in there:
-            say(f"{grid.title_of(cells, i)}: already there ({_status(cells[i])})")
-        for _, cells in prepared:
-            grid.announce(cells)
-        if len(there) < sum(len(cells) for _, cells in prepared):
+        if begin(prepared):
             _keep_features(prepared, evaluators)
             evaluators.clear()
             runtime.release_memory(prepared[0][0].setup.device)
             _Crew(prepared, self.jobs).run()
-        return [_status(cell) for _, cells in prepared for cell in cells]
-
-
-def _status(cell: Cell) -> str:
-    with cell.folder.held() as own:
-        return grid.recorded(cell) if own else str(cell.folder.read_record().data["status"])
+        return statuses(prepared)
 
 
 def _keep_features(prepared: Prepared, evaluators: grid.Evaluators) -> None:
     """Put the features that the missing cells need into the cache, or every worker would compute them."""
-    missing = [(request, cell) for request, cells in prepared for cell in cells if not cell.folder.has_record]
-    needed = {grid.evaluator_key(cell, request) for request, cell in missing if request.setup.cache is not None}
-    for key in needed:
+    for key in needed(prepared) if prepared[0][0].setup.cache is not None else ():
         try:
             _ = evaluators[key].references  # reads or makes all of them
         except (RuntimeError, MemoryError) as error:
-            if not runtime.is_out_of_memory(error):
-                raise  # else a cell meets it as well, and its record says so
+            tolerate_shortage(error)
 
 
 class _Crew:
@@ -83,12 +71,10 @@ class _Crew:
 
     def __init__(self, prepared: Prepared, jobs: int):
         first = prepared[0][0].setup
-        choice = first.extractor.name if first.extractor_choice == "auto" else first.extractor_choice
-        setup = replace(first, progress=False, extractor_choice=choice)
+        setup = replace(first, progress=False, extractor_choice=pinned(first))
         self.requests = [replace(request, setup=setup) for request, _ in prepared]
         self.cells = [cell for _, cells in prepared for cell in cells]
-        several = len(prepared) > 1
-        self.titles = [f"{cell.out.name} {cell.title}" if several else cell.title for cell in self.cells]
+        self.titles = titles(prepared)
         self.display = Display(first.progress)
         self.workers: list[Worker] = []
         self.slots = deque(range(jobs))  # those without a worker

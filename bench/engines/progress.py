@@ -20,6 +20,7 @@ def line_of(title: str, status: CellStatus | None) -> str:
     if status is not None and status.state == "training":
         words += [] if status.rate is None else [f"{status.rate:.3g} updates/s"]
         words += [] if status.seconds_left is None else [f"{duration(status.seconds_left)} left"]
+    words += [status.node] if status is not None and status.node else []
     return f"{title}: {', '.join(words)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.config.commandline import failure
+from bench.engines.lines import Lines
 from bench.grid import grid
 from bench.grid.request import Request, plan
 from bench.machine import signals
@@ -83,22 +83,6 @@ def wait(workers: Sequence[Worker], seconds: float) -> None:
     connection.wait([worker.messages for worker in workers], seconds)
 
 
-class _Lines(io.TextIOBase):
-    """Standard error of a worker: its parent shows whole lines, so that those of two workers do not mix."""
-
-    def __init__(self, tell: Tell):
-        self._tell, self._kept = tell, ""
-
-    def write(self, text: str) -> int:
-        *whole, self._kept = (self._kept + text).split("\n")
-        for line in whole:
-            self._tell(LINE, line)
-        return len(text)
-
-    def writable(self) -> bool:
-        return True
-
-
 def _main(requests: Sequence[Request], messages: Connection, device: str | None) -> None:
     lock = threading.Lock()
 
@@ -106,7 +90,7 @@ def _main(requests: Sequence[Request], messages: Connection, device: str | None)
         with lock, contextlib.suppress(OSError):  # the parent may be gone
             messages.send_bytes(json.dumps([kind, content]).encode())
 
-    sys.stderr = _Lines(tell)
+    sys.stderr = Lines(lambda line: tell(LINE, line))
     if hasattr(os, "setsid"):  # Ctrl-C reaches the parent alone, which tells the workers once
         with contextlib.suppress(OSError):
             os.setsid()

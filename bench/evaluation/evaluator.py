@@ -58,6 +58,16 @@ class Evaluation:
     pictures: dict[str, Picture]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What an evaluator computes once of the real images, for one of the same images elsewhere."""
+
+    train: Features
+    held_out: Features
+    references: dict[str, Reference]
+    ood_sets: dict[str, torch.Tensor]
+
+
 class Evaluator:
     """Scores models of one data set; what does not depend on a model is computed once.
 
@@ -106,6 +116,15 @@ class Evaluator:
         return diagnostics.ood_sets(
             self.config.ood, self.data_root, self.data.held_out, own=self.data.name, progress=self.progress
         )
+
+    def known(self) -> Known:
+        """All that depends on no model, computed now where it was not yet."""
+        return Known(self.real.train, self.real.held_out, self.references, self.ood_sets)
+
+    def take(self, known: Known) -> None:
+        """Use what another evaluator of the same images, extractor and settings knows, and compute none of it."""
+        self.real = Real(self.extractor, known.train, known.held_out, natural=self.data.natural)
+        self.references, self.ood_sets = known.references, known.ood_sets
 
     def yardstick(self, n: int) -> Yardstick:
         """What scores `n` samples on the way of a training, by the lead score.

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_jobs, check_jobs, check_threads, outcome
+from bench.config.commandline import add_common, add_engine, check_engine, check_threads, outcome
 from bench.config.console import say
 from bench.errors import UserError
 from bench.paper import plan as plans
@@ -47,14 +47,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--rebuild", action="store_true", help="run nothing: rebuild everything from the records")
     add_common(p, "the profile's")
-    add_jobs(p)
+    add_engine(p)
     return p
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """The exit status: 0 if every requested cell finished, 1 if one diverged or ran out of memory."""
     check_threads(arguments.threads)
-    check_jobs(arguments.jobs)
+    check_engine(arguments)
     plan = plans.load(arguments.scale)
     out = arguments.out or Path("results") / f"paper-{plan.scale}"
     statuses: list[str] = []

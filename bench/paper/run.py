@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config.commandline import check_outside, folders_of
-from bench.engines.local import Local
+from bench.engines.choice import engine_of
 from bench.errors import UserError
 from bench.grid import grid, reuse
 from bench.paper import plan as plans
@@ -22,11 +22,11 @@ def run(arguments: argparse.Namespace, plan: Plan, out: Path, command: str) -> l
     _refuse_other_profile(out, plan)
     check_outside(out, *folders_of([name for one in plan.runs() for name in one.datasets]))
     sources = reuse.read_sources(_sources(arguments.reuse, plan, out))
-    engine = Local(arguments.jobs)
+    engine = engine_of(arguments)
     setup = engine.setup(Setup.of(arguments, plan.profile.features))
     requests = [request(setup, plan, out, command, one) for one in plan.runs(arguments.only)]
     evaluators: grid.Evaluators = {}  # shared, because real features and references are the same for every point
-    prepared = [(one, grid.prepare(one, evaluators, at_once=engine.jobs)) for one in requests]
+    prepared = [(one, grid.prepare(one, evaluators, at_once=engine.at_once)) for one in requests]
     plans.save(out, plan)
     for one in requests:
         reuse.copy(one, sources)

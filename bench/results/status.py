@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "state": (str,),
     "message": (str,),
     "changed": (str,),
+    "node": (str,),
     "update": (int,),
     "updates": (int,),
     "pid": (int,),
@@ -49,6 +50,7 @@ class CellStatus:
     pid: int = 0
     message: str = ""
     changed: str = ""  # UTC, ISO 8601; filled in when the status is written
+    node: str = ""  # the machine and device of a cell that runs elsewhere
 
     @property
     def at_work(self) -> bool:
