@@ -22,6 +22,7 @@ from bench.report.content.captions import caption
 from bench.report.content.sections import split
 from bench.scoring.setup import Setup
 from bench.storage.checkpoint import load_checkpoint
+from bench.tracking import Trackers
 from tests import timed
 from tests.builders import cell_folder, images, trainer
 from tests.evaluation_builders import Pixels, bytes_of
@@ -181,7 +182,7 @@ def test_the_best_weights_are_evaluated_kept_and_named(tmp_path):
     one, scores = cell(tmp_path, 70, "best"), evaluator(70)
     assert scores.yardstick(64).against == "70 validation images"
     assert evaluator().yardstick(64).against == "90 training images"
-    found = run_cell(one, scores, device=CPU, title="", progress=False)
+    found = run_cell(one, scores, Trackers((), one.folder, {}), device=CPU, title="", progress=False)
     record = outcome.record_of(one, scores, found, device=CPU, profile="mine", command="")
     outcome.write(one, found, record)
     chosen = record["training"]["checkpoint"]

@@ -72,8 +72,11 @@ def refuse_too_small(cpus: int, gpus: float) -> list[dict[str, Any]]:
     """The nodes that have as many CPUs and GPUs as a cell needs; UserError where there is none."""
     import ray
 
-    nodes = [one for one in ray.nodes() if one["Alive"]]
-    has = [(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0)) for one in nodes]
+    def size(node: dict[str, Any]) -> tuple[float, float]:
+        return node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+
+    nodes = sorted((one for one in ray.nodes() if one["Alive"]), key=size)
+    has = [size(one) for one in nodes]
     if not any(c >= cpus and g >= gpus for c, g in has):
         there = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in has)
         raise UserError(
