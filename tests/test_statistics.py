@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_the_difference_of_means_has_welchs_interval():
     for shift in (0.0, 0.5, 3.0):
         x, y = gaussians(5, seed=3) + shift, 2 * gaussians(7, seed=4)
         assert (effect(x, y).low <= 0 <= effect(x, y).high) == (welch(x, y) > 0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert effect([1.0, 1.0, 1.0], [0.5, 0.7, 0.6]).difference == pytest.approx(0.4)
     same = effect([1, 1, 1], [3, 3])
     assert (same.difference, same.low, same.high) == (-2, -2, -2)
 

@@ -60,7 +60,9 @@ def effect(a: Any, b: Any) -> Effect:
     gap = float(x.mean() - y.mean())
     if x.var() == 0 and y.var() == 0:
         return Effect(gap, gap, gap)
-    low, high = ttest_ind(x, y, equal_var=False).confidence_interval(1 - ALPHA)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy's, of a sample that hardly varies
+        low, high = ttest_ind(x, y, equal_var=False).confidence_interval(1 - ALPHA)
     return Effect(gap, float(low), float(high))
 
 
