@@ -48,7 +48,7 @@ def status_of(cell: Cell) -> str:
 
 
 def statuses(prepared: Prepared) -> list[str]:
-    """Those of all cells, in order; each has a record."""
+    """The status of every cell, in order; each has a record."""
     return [status_of(cell) for _, cells in prepared for cell in cells]
 
 
