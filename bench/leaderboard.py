@@ -6,8 +6,6 @@ A page for each protocol, and one that lists them. Records are parted as in `ben
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,11 +83,12 @@ def build(folders: Sequence[Path], out: Path) -> list[Path]:
         written += page.write(out / name, [part], [chapter], plots=[], title=f"{TITLE}: {part.title}", intro=intro)
     templates = Path(page.__file__).parent / "templates"
     style = (templates / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = html.environment(templates).get_template("leaderboard.html")
     table = html.render(protocols(parts, [f"{name}/{page.NAME}" for name in names]), "protocols", False)
     folders_text = [f"{folder.as_posix()}: {len(own)} records" for folder, own in records.items()]
-    text = template.render(title=TITLE, style=Markup(style), digest=digest, table=table, folders=folders_text)
+    text = template.render(
+        title=TITLE, style=Markup(style), policy=page.policy(style), table=table, folders=folders_text
+    )
     write_text(out / page.NAME, text)
     return [out / page.NAME, *written]
 

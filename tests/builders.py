@@ -48,3 +48,17 @@ def random_unet(shape=(1, 8, 8), seed=0) -> UNet:
         for p in net.parameters():
             nn.init.normal_(p, std=0.3)
     return net
+
+
+def stop_at(trainer, update: int | None, error: type[Exception] = InterruptedError):
+    """The trainer, which raises `error` in place of its step after that many; None: never."""
+    step, done = trainer.step, []
+
+    def stopping(*given):
+        if len(done) == update:
+            raise error
+        done.append(1)
+        return step(*given)
+
+    trainer.step = stopping
+    return trainer

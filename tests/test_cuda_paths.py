@@ -20,7 +20,7 @@ from bench.grid.training import TrainingConfig, train
 from ebm.energy import ENERGY_NETS
 from ebm.engine import graphs
 from ebm.langevin import ChainSettings, langevin
-from tests.builders import cell_folder, energy_net, images, short_run, trainer
+from tests.builders import cell_folder, energy_net, images, short_run, stop_at, trainer
 from tests.pretend_cuda import CUDA, Graph, pretended
 from tests.pretend_rules import ForbiddenError
 
@@ -147,16 +147,7 @@ def weights(t):
 
 def run(name, folder, device, stop_before=None, updates=6, **options):
     """Train on `DATA`, five batches an epoch; a trainer that stops leaves the checkpoint of its third update."""
-    t = trainer(name, device=device, updates=updates, **options)
-    step, done = t.step, []
-
-    def stopping(*given):
-        if len(done) == stop_before:
-            raise InterruptedError
-        done.append(1)
-        return step(*given)
-
-    t.step = stopping
+    t = stop_at(trainer(name, device=device, updates=updates, **options), stop_before)
     halfway = {"config": TrainingConfig(log_every=1, grids=2), "save_grid": lambda _: None}  # a checkpoint there
     with contextlib.suppress(InterruptedError):
         train(t, DATA.to(device), seed=0, folder=cell_folder(folder), progress=False, **halfway)

@@ -24,7 +24,7 @@ from bench.scoring.setup import Setup
 from bench.storage.checkpoint import load_checkpoint
 from bench.tracking import Trackers
 from tests import timed
-from tests.builders import cell_folder, images, trainer
+from tests.builders import cell_folder, images, stop_at, trainer
 from tests.evaluation_builders import Pixels, bytes_of
 from tests.test_training import StopError, run, weights
 
@@ -35,19 +35,6 @@ KID = EvaluationConfig(metrics=("KID",), lead="KID", samples=64)
 
 def watched(**settings):
     return TrainingConfig(log_every=1, **({"grids": 0, "curve": SHARES, "curve_samples": 64} | settings))
-
-
-def stop_at(t, update):
-    step, done = t.step, []
-
-    def stopping(*given):
-        if len(done) == update:
-            raise StopError
-        done.append(1)
-        return step(*given)
-
-    t.step = stopping
-    return t
 
 
 # When
@@ -101,7 +88,7 @@ def test_a_continued_run_has_the_same_points_and_the_same_best(tmp_path, stopped
         return timed.Trainer(timed.Config(updates=8), (1, 8, 8), generator=None, device=CPU)
 
     with pytest.raises(StopError):
-        run(stop_at(toy(), stopped), tmp_path, data=bytes_of(4, 0), **options)
+        run(stop_at(toy(), stopped, StopError), tmp_path, data=bytes_of(4, 0), **options)
     again = toy()
     result = run(again, tmp_path, data=bytes_of(4, 0), **options)
     assert [(point.updates, point.score) for point in result.points] == list(known.items())
@@ -115,7 +102,7 @@ def test_a_continued_run_has_the_same_points_and_the_same_best(tmp_path, stopped
 def test_a_checkpoint_of_another_curve_is_refused(tmp_path):
     with pytest.raises(StopError):
         run(
-            stop_at(trainer("vae", updates=8), 5),
+            stop_at(trainer("vae", updates=8), 5, StopError),
             tmp_path,
             config=watched(checkpoint_minutes=1e-9),
             score=lambda _: 1.0,
@@ -153,7 +140,7 @@ def test_scores_leave_no_trace_in_the_weights_and_survive_a_stop(name, tmp_path)
     assert torch.equal(weights(whole), weights(plain))
     assert all(torch.equal(one, two) for one, two in zip(whole.model.buffers(), plain.model.buffers(), strict=True))
     with pytest.raises(StopError):
-        scored(stop_at(broken, 3), "cut")
+        scored(stop_at(broken, 3, StopError), "cut")
     found = scored(again, "cut")
     assert [(one.updates, one.score) for one in found.points] == [(one.updates, one.score) for one in expected.points]
     assert torch.equal(weights(again), weights(plain))

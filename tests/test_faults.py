@@ -23,13 +23,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's signal
 pytestmark = linux
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The cell, never interrupted."""

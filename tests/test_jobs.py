@@ -12,20 +12,13 @@ from bench.machine import gpu
 from bench.results.cell_folder import CellFolder, read_all
 from bench.results.status import CellStatus
 from bench.storage.checkpoint import load_checkpoint
-from tests.faults.processes import PROJECTION, SMOKE, finished, fork, last_line, wait_until
+from tests.faults.processes import PROJECTION, SMOKE, finished, fork, terminate, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results
 from tests.test_faults import linux
 
 UPDATES = 60
 GRID = [*SMOKE, *PROJECTION, "--models", "ebm", "vae", "--set", f"ebm.updates={UPDATES}"]
 AT_ONCE = ["--jobs", "2"]  # and a thread in all: each worker has one
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +58,7 @@ def test_a_signal_reaches_the_workers_and_each_saves(tmp_path):
     endless = [*GRID, "training.grids=0", "ebm.updates=100000", "--models", "ebm", "--seeds", "0", "1"]
     process = fork([*endless, *AT_ONCE, "--out", out], log, report=False)
     assert wait_until(lambda: all(map(training, cells)), process), log.read_text()
-    os.kill(process.pid, signal.SIGTERM)
-    process.join()
-    said = log.read_text()
-    assert process.exitcode == 143, said
-    assert last_line(said) == "bench.compare: SIGTERM; the same command continues where it stopped"
-    assert "Traceback" not in said
+    terminate(process, log)
     for cell in cells:
         done = load_checkpoint(cell.checkpoint_path)[1]["done"]
         assert 0 < done < 100_000

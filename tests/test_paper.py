@@ -64,9 +64,7 @@ def scale(tmp_path_factory) -> Path:
 def finished(tmp_path_factory, scale) -> Path:
     """A paper run of two cells, one of them shared by three tables, and the toy."""
     out = tmp_path_factory.mktemp("results") / "paper"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        assert paper.main(["--scale", str(scale), "--out", str(out), "--reuse", *QUIET]) == 0
+    assert paper.main(["--scale", str(scale), "--out", str(out), "--reuse", *QUIET]) == 0
     return out
 
 

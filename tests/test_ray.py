@@ -20,9 +20,8 @@ GRID = [*SMOKE, *PROJECTION, "--models", "ebm", "vae"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory):
+def _one_thread():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,6 +75,16 @@ def finished(arguments: Sequence[str], folder: Path) -> Path:
     status, said = finish([*arguments, "--out", str(folder / "out")], folder / "log")
     assert status == 0, said
     return folder / "out"
+
+
+def terminate(process: BaseProcess, log: Path) -> None:
+    """SIGTERM for a run of `fork`, which ends with its status and one line that says how to go on."""
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    said = log.read_text()
+    assert process.exitcode == 143, said
+    assert last_line(said) == "bench.compare: SIGTERM; the same command continues where it stopped"
+    assert "Traceback" not in said
 
 
 def _child(arguments: list[str], log: Path, report: bool, environment: dict[str, str]) -> None:

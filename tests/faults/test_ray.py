@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 import pytest
 
 from bench.results.cell_folder import CellFolder, read_all
 from bench.storage.checkpoint import load_checkpoint
-from tests.faults.processes import PROJECTION, finish, finished, fork, last_line, wait_until
+from tests.faults.processes import PROJECTION, finish, finished, fork, terminate, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results
 from tests.ray_cluster import kill_node, running, three_nodes
 
@@ -83,12 +81,7 @@ def test_a_signal_saves_what_runs_on_the_nodes(on, tmp_path):
     assert wait_until(lambda: running(cell), process), log.read_text()
     time.sleep(1)
     assert not cell.checkpoint_path.exists()
-    os.kill(process.pid, signal.SIGTERM)
-    process.join()
-    said = log.read_text()
-    assert process.exitcode == 143, said
-    assert last_line(said) == "bench.compare: SIGTERM; the same command continues where it stopped"
-    assert "Traceback" not in said
+    terminate(process, log)
     assert load_checkpoint(cell.checkpoint_path)[1]["done"] > 0
     assert cell.read_status().state == "interrupted"
 

@@ -12,7 +12,7 @@ from bench.config.registry import MODELS
 from bench.contract.images import to_uint8
 from bench.contract.seeds import seeded
 from bench.grid.training import TrainingConfig, train
-from tests.builders import cell_folder, images
+from tests.builders import cell_folder, images, stop_at
 from tests.gpu.needed import CUDA, needs_gpu, trainer_on_gpu, weights
 
 pytestmark = needs_gpu
@@ -22,16 +22,7 @@ SHAPE = (3, 32, 32)
 
 def run(name, folder, stop_before=None):
     """Eight updates, with a checkpoint after the fourth; a trainer that stops leaves that one."""
-    t = trainer_on_gpu(name, SHAPE, updates=8, batch_size=16)
-    step, done = t.step, []
-
-    def stopping(*given):
-        if len(done) == stop_before:
-            raise InterruptedError
-        done.append(1)
-        return step(*given)
-
-    t.step = stopping
+    t = stop_at(trainer_on_gpu(name, SHAPE, updates=8, batch_size=16), stop_before)
     options = {"config": TrainingConfig(log_every=1, grids=2), "save_grid": lambda _: None, "progress": False}
     data = to_uint8(images(64, SHAPE)).to(CUDA)
     with contextlib.suppress(InterruptedError):

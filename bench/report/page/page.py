@@ -64,7 +64,7 @@ def write(
         .render(
             title=title,
             intro=intro,
-            policy=_policy(css, script),
+            policy=policy(css, script),
             style=Markup(css),  # the project's own file, like the script: neither contains anything from a record
             script=Markup(script),
             notes=notes,
@@ -102,12 +102,10 @@ def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _policy(css: str, script: str) -> str:
+def policy(css: str, script: str = "") -> str:
     """A Content-Security-Policy that allows the page's own style and script, pictures inside it, and nothing else."""
-    return (
-        f"default-src 'none'; img-src data:; style-src {_source(css)}; script-src {_source(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    own = f" script-src {_source(script)};" if script else ""
+    return f"default-src 'none'; img-src data:; style-src {_source(css)};{own} base-uri 'none'; form-action 'none'"
 
 
 def _source(text: str) -> str:
