@@ -19,10 +19,9 @@ from bench.racing.lanes import Lane
 from bench.racing.turns import Rules
 from bench.tuning import trial
 from tests import timed
-from tests.builders import images, trainer
+from tests.builders import images, stop_at, trainer
 from tests.data_layouts import write_folder
 from tests.evaluation_builders import bytes_of
-from tests.test_curve import stop_at
 from tests.test_training import StopError, run, weights
 from tests.test_tuning import cells
 
@@ -58,7 +57,7 @@ def test_a_mirrored_run_is_another_and_is_continued_exactly(tmp_path):
     run(whole, tmp_path / "whole", flip=True)
     assert not torch.equal(weights(whole), weights(plain))
     with pytest.raises(StopError):
-        run(stop_at(trainer("vae", updates=8), 6), tmp_path / "cut", save_grid=lambda _: None, flip=True)
+        run(stop_at(trainer("vae", updates=8), 6, StopError), tmp_path / "cut", save_grid=lambda _: None, flip=True)
     with pytest.raises(UserError, match="left by a run with other settings"):
         run(trainer("vae", updates=8), tmp_path / "cut")
     run(again, tmp_path / "cut", flip=True)
