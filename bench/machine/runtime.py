@@ -8,6 +8,8 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,16 @@ def configure(threads: int | None = None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     gpu.full_float32()
+
+
+def stopwatch(device: torch.device) -> Callable[[], float]:
+    """The clock of a budget of training seconds.
+
+    On one thread of a CPU it is the processor time of this process, which other programs lengthen far less than the
+    time on the wall; elsewhere, where work goes on beside this thread, it is the time on the wall.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
 
 
 def keep_large_blocks() -> bool:

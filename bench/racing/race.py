@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,7 +41,7 @@ def run(
     *,
     reach: Sequence[float] = (),
     base: str = "",
-    clock: Clock = time.perf_counter,
+    clock: Clock | None = None,
 ) -> Race:
     """The race of a request of one data set, to its end; what is there of it already is not run again.
 
@@ -50,6 +49,7 @@ def run(
     folder with another race or one that another process works on, and what cannot be planned.
     """
     device = request.setup.configure()
+    clock = clock or runtime.stopwatch(device)
     cells = plan(request)
     output.check_base([cell.model for cell in cells], base)
     space.refuse_unwritable(request.out)
@@ -171,7 +171,7 @@ class Track:
     measure: Measure
     described: dict[str, Any]  # the data set, for the checkpoint of a trained model
     extractor: str  # likewise
-    clock: Clock = time.perf_counter
+    clock: Clock
 
 
 class Runner:

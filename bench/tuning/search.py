@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,7 +42,7 @@ class Found:
     metric: str  # that scored them, with its extractor
 
 
-def run(request: Request, budget: Budget, *, clock: Clock = time.perf_counter) -> Found:
+def run(request: Request, budget: Budget, *, clock: Clock | None = None) -> Found:
     """The outcomes of all trials of a request of one model and one data set, with its validation images.
 
     The trials take the request's training seeds in turn. Raises UserError: no Optuna, seeds of reported results, a
@@ -52,9 +51,10 @@ def run(request: Request, budget: Budget, *, clock: Clock = time.perf_counter) -
     check_seeds(request.seeds)
     optuna()
     device = request.setup.configure()
+    clock = clock or runtime.stopwatch(device)
     cells = plan(request)
     first = cells[0]
-    dimensions = space(type(first.config), first.model)
+    dimensions = space(type(first.config), first.model, fixed=request.overrides.get(first.model, {}))
     if not first.data.validation:
         raise UserError("data.validation=0 leaves nothing to tune on: set how many training images are set apart")
     data = request.setup.images(first.source, first.data)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError, one_line
@@ -43,15 +43,22 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def space(config: type, label: str) -> tuple[Dimension, ...]:
-    """The dimensions that a configuration declares; UserError where it declares none, or wrong ones."""
+def space(config: type, label: str, *, fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
+    """The dimensions that a configuration declares, but for settings that are `fixed`.
+
+    UserError where it declares none or wrong ones, and where none is left.
+    """
     declared = getattr(config, "search", {})
     where = f"{config.__qualname__}.search"
     if not isinstance(declared, Mapping):
         raise UserError(f"{where} is {one_line(repr(declared))}: make it a dict of ranges and choices")
     if not declared:
         raise UserError(f"{label} declares nothing to search: state ranges in {where} (docs/tuning.md)")
-    return tuple(_dimension(config, key, value, f"{where}[{key!r}]") for key, value in declared.items())
+    every = [_dimension(config, key, value, f"{where}[{key!r}]") for key, value in declared.items()]
+    free = [replace(one, key="+".join(name for name in one.key.split("+") if name not in fixed)) for one in every]
+    if not any(one.key for one in free):
+        raise UserError(f"--set fixes all that is searched of {label}: leave out one of {', '.join(declared)}")
+    return tuple(one for one in free if one.key)
 
 
 def _dimension(config: type, key: str, value: Any, where: str) -> Dimension:

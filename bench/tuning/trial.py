@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -44,7 +43,7 @@ def run(
     device: torch.device,
     *,
     seconds: float,
-    clock: Clock = time.perf_counter,
+    clock: Clock,
 ) -> Outcome:
     """Train `cell` with `settings` in place of its own. Divergence and lack of memory are outcomes.
 
