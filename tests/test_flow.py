@@ -202,12 +202,15 @@ def test_noise_is_carried_to_the_data_s_mean_and_covariance():
     assert ((covariance - covariance.diag().diag()).abs() > 3 * tolerance).any()  # there is something to get right
 
 
+@pytest.mark.parametrize("kept", [0, 1, 9])
 @pytest.mark.parametrize("evaluations", [4, 5])
 @every_solver
-def test_pulled_back_gradient_equals_finite_differences(solver, evaluations):
+def test_pulled_back_gradient_equals_finite_differences(solver, evaluations, kept, monkeypatch):
+    """However many of the steps' graphs are held: none, that of the last step, or all."""
     shape = (1, 8, 8)
     model = flow(random_unet(shape), solver, evaluations, shape=shape)
     z, weights, direction = (latents(2, shape, key) for key in ("z", "weights", "direction"))
+    monkeypatch.setattr("baselines.flow.GRAPHS", kept * len(z) * model._graph_bytes(z[:1]))
     end, gradient = model.decode_and_pull_back(z, lambda end: weights)
     torch.testing.assert_close(end, end_of(model, z))
     assert (end - z).abs().max() > 0.1  # the flow does move

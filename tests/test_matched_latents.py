@@ -69,11 +69,12 @@ def test_the_chain_rule_equals_central_differences(prior, k):
     torch.testing.assert_close((own.gradient(u, v) * along).sum(1), difference, rtol=1e-6, atol=1e-8)
 
 
-def test_the_curve_of_a_linear_model_is_least_squares():
+@pytest.mark.parametrize("n", [6, 30])  # one batch holds all rows, or a piece's rows lie in two
+def test_the_curve_of_a_linear_model_is_least_squares(n):
     """At each k the error of min_u ||x - W (base + A u) - b||^2: it falls with k, as pieces are nested."""
     model = Linear(8, NORMAL)
-    u = torch.randn(6, 2, generator=seeded("u"))
-    x = (model.image(piece(model, 2).normal(u)) + 0.1 * images(6)).detach().clamp(-1, 1)
+    u = torch.randn(n, 2, generator=seeded("u"))
+    x = (model.image(piece(model, 2).normal(u)) + 0.1 * images(n)).detach().clamp(-1, 1)
     (found,) = dimensions.curve(model, x, config(budget=1500, dimensions=(4, 2, 6, 8, 100)), 0)
     assert found.x == (2, 4, 6, 8)
     expected = []

@@ -6,9 +6,12 @@ choose among images that the model makes.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.contract.inversion import InvertingModel, OfEnd, invert
@@ -37,6 +40,10 @@ class Piece:
     shape: tuple[int, ...]  # of a latent
     base: Tensor  # (d,), (I - A A^T) n0
     axes: Tensor | None  # (d, k), A; None where k = d and the piece is the whole prior
+
+    @property
+    def k(self) -> int:
+        return len(self.base) if self.axes is None else self.axes.shape[1]
 
     @classmethod
     def of(cls, model: InvertingModel, k: int, directions: Tensor, origin: Tensor) -> Piece:
@@ -74,36 +81,75 @@ def curve(model: GenerativeModel, held_out: Tensor, config: EvaluationConfig, se
         return []
     images = held_out[: config.dimension_images]
     numbers = counted(model.latent_dimensions, config)
-    directions, origin = _space(numbers, seed)
-    errors = []
-    for k in numbers:
-        piece = Piece.of(model, k, directions.to(model.device), origin.to(model.device))
-        errors.append(float(_inverted(model, piece, images, config, seed).double().mean()))
+    directions, origin = (one.to(model.device) for one in _space(numbers, seed))
+    pieces = [Piece.of(model, k, directions, origin) for k in numbers]
+    errors = [float(each.double().mean()) for each in _inverted(model, pieces, images, config, seed)]
     labels = "dimensions of the latent", "reconstruction MSE"
     return [Curve("MSE by latent dimensions", "reconstruction", *labels, tuple(numbers), tuple(errors), log_x=True)]
 
 
-def _inverted(model: InvertingModel, piece: Piece, images: Tensor, config: EvaluationConfig, seed: int) -> Tensor:
-    """The errors (n,) of the best decodes within the budget on the piece."""
+def _inverted(
+    model: InvertingModel, pieces: list[Piece], images: Tensor, config: EvaluationConfig, seed: int
+) -> list[Tensor]:
+    """The errors (n,) of the best decodes within the budget on each piece.
 
-    def decode_and_pull_back(u: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
-        end, gradient = model.decode_and_pull_back(piece.latents(u), of_end)
-        return end, piece.gradient(u, gradient)
-
-    k = len(piece.base) if piece.axes is None else piece.axes.shape[1]
+    Images are decoded on several pieces at once, as far as a block holds them: small batches cost more an image.
+    """
+    starts = [
+        draw_normal(len(block), piece.k, generator=seeded(seed, "piece start", piece.k, index))
+        for piece in pieces
+        for index, block in enumerate(images.split(BLOCK))
+    ]
+    starts = list(torch.cat([F.pad(one, (0, pieces[-1].k - one.shape[1])) for one in starts]).split(BLOCK))
+    targets = images.repeat(len(pieces), 1, 1, 1).split(BLOCK)
+    owners = [piece for piece in pieces for _ in images]
     errors = []
-    for index, block in enumerate(images.split(BLOCK)):
-        start = draw_normal(len(block), k, generator=seeded(seed, "piece start", k, index))
+    for index, (start, block) in enumerate(zip(starts, targets, strict=True)):
+        rows = Rows.of(owners[index * BLOCK :][: len(block)])
         found = invert(
-            decode_and_pull_back,
+            lambda u, of_end, rows=rows: rows.decode_and_pull_back(model, u, of_end),
             start.to(model.device),
             block.to(model.device),
             budget=config.budget,
             optimizer=lambda latents: torch.optim.Adam(latents, lr=RATE),
-            project=NORMAL.project,
+            project=rows.project,
         )
         errors.append(reconstruction_mse(block, found.images.cpu()))
-    return torch.cat(errors)
+    return list(torch.cat(errors).split(len(images)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a batch on one piece after another: u (n, K), of which a row has as many as its piece has.
+
+    The entries behind those are zero, and so are their gradients.
+    """
+
+    parts: list[tuple[Piece, int]]  # with numbers of rows
+
+    @classmethod
+    def of(cls, owners: list[Piece]) -> Rows:
+        return cls([(piece, len(list(rows))) for piece, rows in itertools.groupby(owners)])
+
+    def each(self, function: Callable[[Piece, Tensor, Tensor], Tensor], u: Tensor, other: Tensor) -> Tensor:
+        """`function` of each piece, its own entries of `u` and its rows of `other`."""
+        sizes = [n for _, n in self.parts]
+        found = zip(self.parts, u.split(sizes), other.split(sizes), strict=True)
+        return torch.cat([function(piece, own[:, : piece.k], rest) for (piece, _), own, rest in found])
+
+    def project(self, u: Tensor) -> Tensor:
+        return self.each(lambda piece, own, rest: _padded(NORMAL.project(own), rest), u, u)
+
+    def decode_and_pull_back(self, model: InvertingModel, u: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
+        """As the model's, in u."""
+        latents = self.each(lambda piece, own, _: piece.latents(own), u, u)
+        end, gradient = model.decode_and_pull_back(latents, of_end)
+        return end, self.each(lambda piece, own, of: _padded(piece.gradient(own, of), u), u, gradient)
+
+
+def _padded(own: Tensor, like: Tensor) -> Tensor:
+    """`own` (n, k) with zeros behind up to the width of `like`."""
+    return F.pad(own, (0, like.shape[1] - own.shape[1]))
 
 
 def _space(numbers: list[int], seed: int) -> tuple[Tensor, Tensor]:

@@ -100,8 +100,9 @@ def complete(
     out = cells[0].out
     table.write(out, outcomes)
     while len(outcomes) < trials:
-        asked, tried = study.ask(dimensions)
-        found = objective(cells[len(outcomes) % len(cells)], tried)
+        cell = cells[len(outcomes) % len(cells)]
+        asked, tried = study.ask(dimensions, cell.config)
+        found = objective(cell, tried)
         study.tell(asked, found)
         outcomes = study.outcomes()
         table.write(out, outcomes)

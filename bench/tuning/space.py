@@ -26,6 +26,15 @@ class Dimension:
     log: bool = False
     choices: tuple[Any, ...] = ()  # in place of a range
 
+    def of(self, config: Any) -> Any:
+        """The value that a configuration has; None where its settings or levels differ, or where it is not searched."""
+        values = {getattr(config, name) for name in self.key.split("+")}
+        value = values.pop() if len(values) == 1 else None
+        if self.listed and value is not None:
+            value = value[0] if len(set(value)) == 1 else None
+        inside = value in self.choices if self.choices else value is not None and self.low <= value <= self.high
+        return value if inside else None
+
     def suggest(self, trial: Any) -> dict[str, Any]:
         """The settings that an Optuna trial gives a value, by name."""
         if self.choices:

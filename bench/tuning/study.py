@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,14 @@ class Study:
         found = (trial.user_attrs.get("outcome") for trial in self._study.get_trials(deepcopy=False))
         return [Outcome(**one) for one in found if one]
 
-    def ask(self, space: Iterable[Dimension]) -> tuple[Any, dict[str, Any]]:
-        """A new trial and the settings that it tries."""
+    def ask(self, space: Sequence[Dimension], config: Any) -> tuple[Any, dict[str, Any]]:
+        """A new trial and the settings that it tries: the first those of `config`, as far as the space holds them."""
         kinds = {"tpe": self._optuna.samplers.TPESampler, "random": self._optuna.samplers.RandomSampler}
         seed = derive("tuning", self.seed, len(self.outcomes())) % 2**32
         self._study.sampler = kinds[self.sampler](seed=seed)
+        if not self.outcomes():
+            known = {dimension.key: dimension.of(config) for dimension in space}
+            self._study.enqueue_trial({key: value for key, value in known.items() if value is not None})
         trial = self._study.ask()
         settings: dict[str, Any] = {}
         for dimension in space:
