@@ -169,7 +169,31 @@ def test_a_search_in_pieces_is_the_search_in_one(tmp_path, sampler, pieces, tota
     assert texts[0] == texts[1]
     assert [one.seed for one in whole[:4]] == [4, 5, 4, 5]
     assert len({tuple(one.settings["levels"]) for one in whole}) == total
-    assert searched(tmp_path / "other", 1, sampler, seed=1) != whole[:1]
+    first, second = searched(tmp_path / "other", 2, sampler, seed=1)
+    assert (first, second != whole[1]) == (whole[0], True)
+
+
+def test_the_first_trial_is_the_profile_s(tmp_path):
+    """As far as the space holds it: a list that differs by level, and a rate out of the range, are drawn."""
+    (own,) = searched(tmp_path / "own", 1)
+    known = timed.Config()
+    assert own.settings == {"lr": known.lr, "lr_final": known.lr_final, "width": 4, "levels": [1.0], "kind": "plain"}
+    unlike = [
+        dataclasses.replace(cell, config=dataclasses.replace(known, lr=2.0, lr_final=2.0, levels=(1.0, 1.5)))
+        for cell in cells(tmp_path, 4)
+    ]
+    study_ = study.Study(tmp_path / "unlike", SETTINGS, sampler="tpe", seed=0)
+    (drawn,) = search.complete(study_, unlike, space(timed.Config, "toy"), 1, objective)
+    assert (drawn.settings["width"], drawn.settings["kind"]) == (4, "plain")
+    assert drawn.settings["lr"] <= 1.0
+    assert drawn.settings["levels"][0] not in (1.0, 1.5)
+
+
+def test_what_is_fixed_is_not_searched():
+    free = [one.key for one in space(timed.Config, "toy", fixed={"lr_final": 0.1, "kind": "plain"})]
+    assert free == ["lr", "width", "levels"]
+    with pytest.raises(UserError, match="--set fixes all that is searched of toy: leave out one of lr\\+lr_final"):
+        space(timed.Config, "toy", fixed=["lr", "lr_final", "width", "levels", "kind"])
 
 
 def test_a_finished_search_runs_nothing(tmp_path):
@@ -188,8 +212,8 @@ def test_a_trial_whose_outcome_was_kept_but_not_told_is_not_run_again(tmp_path, 
 
 
 def test_tpe_learns_from_what_finished_and_from_what_did_not(tmp_path):
-    found = searched(tmp_path, 24)
-    early, late = found[:10], found[14:]
+    found = searched(tmp_path, 34)
+    early, late = found[:10], found[24:]
     assert sum(one.status == "diverged" for one in early) >= 4
     assert sum(one.status == "diverged" for one in late) <= 2
     assert sum(one.settings["kind"] == "residual" for one in late) >= 7
