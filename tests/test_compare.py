@@ -22,7 +22,7 @@ from tests.commands import OWN_MODEL, SMOKE, refused
 ROOT = Path(__file__).parent.parent
 TABLES = ["table.csv", "table.md", "table.tex", "cells.csv"]
 PLOTS = ["samples", "nearest", "reconstructions", "interpolations", "interpolations_reconstructed", "chain"]
-PLOTS += ["learning_curves", "scores", "scores_reconstruction", "score_against_seconds"]
+PLOTS += ["learning_curves", "scores", "scores_reconstruction"]
 PLOTS += [f"curve_{name}" for name in ("mse_by_decodes", "kid_by_langevin_steps", "energy_by_step")]
 PICTURES = ["samples", "nearest", "originals", "reconstructions", "interpolations", "interpolations-reconstructed"]
 FEATURE_METRICS = [

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.report.content.outcomes import absent
 from bench.report.content.sections import Section, split
-from bench.report.page import figures, page
+from bench.report.page import page
 from bench.report.page.page import Chapter
 from bench.report.tables.model import Cell, Table
 from bench.results.cell_folder import read_all
@@ -232,12 +232,12 @@ def test_pictures_are_found_beside_the_records_or_taken_as_given(tmp_path):
 
 def test_figures_are_ordered_titled_and_described():
     section = section_of(fabricate.record())
-    names = ("score_against_seconds", "odd-one", "curve_kid_by_chain_length", "scores", "samples")
-    found = figures.figures(section, [Path("elsewhere") / section.folder / f"{name}.png" for name in names])
-    assert [one.path.stem for one in found] == [names[i] for i in (4, 3, 2, 1, 0)]
-    assert [one.title for one in found][2:4] == ["KID by chain length", "odd one"]
+    names = ("odd-one", "learning_curves", "curve_kid_by_chain_length", "scores", "samples")
+    found = page.figures(section, [Path("elsewhere") / section.folder / f"{name}.png" for name in names])
+    assert [one.path.stem for one in found] == [names[i] for i in (4, 3, 1, 2, 0)]
+    assert [one.title for one in found][3:] == ["KID by chain length", "odd one"]
     assert all(one.alt.startswith("Plot for digits: ") and one.title in one.alt for one in found)
-    assert figures.figures(section, [Path("plots/digits/protocol-2/samples.png")]) == []
+    assert page.figures(section, [Path("plots/digits/protocol-2/samples.png")]) == []
 
 
 # --- numbers and pictures ---

@@ -72,8 +72,8 @@ def _plots(root: Path, section: Section) -> list[Path]:
     looks, folder = style.Looks(row.label for row in section.rows), root / section.folder
     with style.style():
         return [
-            *pictures.sheet(section, folder / "samples.png", "samples"),
-            curves.learning_curves(section, folder / "learning_curves.png", looks),
+            *pictures.sheet(section, folder / "samples.png"),
+            *curves.learning_curves(section, folder / "learning_curves.png", looks),
             *bars.scores(section, folder, looks),
         ]
 

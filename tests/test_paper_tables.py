@@ -200,7 +200,8 @@ def test_missing_cells_are_shown_with_their_status(partial):
     assert entry(rows(found["table-2"])["10"], "cells") == "2 finished, 1 diverged at update 77"
     assert entry(rows(found["table-1a"])["vae"], "digits cells") == "2 finished, 1 not run"
     notes = " ".join(found["table-2"].notes)
-    assert "seed 1: diverged at update 77 (energy gap became nan at update 77)" in notes
+    assert "Diverged, and in no average: ebm.steps=10,ebm.sigma=0.1" in notes
+    assert "seed 1: energy gap became nan at update 77." in notes
 
 
 def test_a_mean_over_survivors_leaves_the_others_out(partial, whole):
@@ -279,7 +280,7 @@ def test_curves_leave_out_what_is_missing(partial, quick):
     paths = [path for one in drawn for path in one.pictures]
     assert [path.name for path in paths] == ["score-by-K.png", "score-by-sigma.png", "score-by-n_f.png"]
     assert "sigma = 0.04: 3 diverged at updates 800, 801, 802" in drawn[1].text
-    assert "on an axis of their own" in drawn[0].text
+    assert "are in the table alone" in drawn[0].text  # other features: no reported curve
     before = [path.read_bytes() for path in paths]
     figures.write(out, pairs)
     assert [path.read_bytes() for path in paths] == before

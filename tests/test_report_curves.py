@@ -75,9 +75,8 @@ def test_curves_that_share_a_figure_stand_side_by_side(tmp_path):
     with style.style():
         for name, data in (("whole", whole), ("part", part)):
             (section,) = split([Record(tmp_path / "record.json", data)])
-            assert sweeps.together(section, "no such figure", tmp_path / "a.png", looks, "title") == []
-            (path,) = sweeps.together(section, "residual-view", tmp_path / f"{name}.png", looks, "title")
-            widths.append(Image.open(path).width)
+            sweeps.curves(section, tmp_path / name, looks)
+            widths.append(Image.open(tmp_path / name / "curve_residual_view.png").width)
     assert widths[0] / widths[1] == pytest.approx(3 / 2, rel=0.01)
 
 

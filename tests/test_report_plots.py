@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bench import report
 from bench.report.content.sections import Section
-from bench.report.plots import bars, tiles
+from bench.report.plots import bars, style, tiles
 from bench.report.plots import curves as sweeps
 from bench.results.record import SCHEMA, Record, write_record
 from tests import fabricate
@@ -31,13 +32,12 @@ PLOTS = [
     "nearest.png",
     "reconstructions.png",
     "samples.png",
-    "score_against_seconds.png",
     "scores.png",
     "scores_diagnostics.png",
     "scores_interpolation.png",
     "scores_reconstruction.png",
 ]
-WITHOUT_SCORES = ["interpolations", "learning_curves", "reconstructions", "samples", "score_against_seconds", "scores"]
+WITHOUT_PICTURES = ["chain.png", "samples.png"]  # whose only files are missing or damaged
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -142,14 +142,15 @@ def test_missing_and_damaged_files_stop_nothing(tmp_path):
     bare = fabricate.record("digits", "dcgan", 0) | {"images": {}, "throughput": None}
     (fabricate.cell(tmp_path, bare) / "log.csv").unlink()
     written = report.build(tmp_path)
-    assert sorted(path.name for path in written if path.suffix == ".png") == PLOTS
+    drawn = sorted(path.name for path in written if path.suffix == ".png")
+    assert drawn == [name for name in PLOTS if name not in WITHOUT_PICTURES]
 
 
 def test_a_folder_of_diverged_runs_says_so(tmp_path):
     fabricate.cell(tmp_path, fabricate.record("digits", "ebm", 0, diverged_at=7))
     fabricate.cell(tmp_path, fabricate.record("digits", "vae", 0, diverged_at=9))
     written = report.build(tmp_path)
-    assert sorted(path.stem for path in written if path.suffix == ".png") == WITHOUT_SCORES
+    assert not [path for path in written if path.suffix == ".png"]  # neither a score nor a picture nor a log
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "1 diverged at update 7" in text
     assert "there are no scores" in text
@@ -169,37 +170,58 @@ def test_files_of_others_are_left_alone(tmp_path):
 # --- what bars and curves are made of ---
 
 
-def panel_of(section: Section, name: str) -> bars._BarPanel:
+def extent_of(section: Section, name: str) -> tuple[bool, float, float]:
     metric = next(metric for metric in section.metrics if metric["name"] == name)
-    return bars._BarPanel.of(section, metric, list(section.rows))
+    return bars.extent(section, metric, list(section.rows))
 
 
-def test_a_bars_whisker_is_the_interval_over_seeds_or_over_images():
+def test_a_whisker_is_the_interval_over_seeds_or_over_images():
     several = section_of(*(fabricate.record(seed=seed, kid=kid) for seed, kid in enumerate([0.010, 0.012, 0.017])))
-    (bar,) = panel_of(several, "KID").bars
-    assert (bar.mean, bar.dots) == (pytest.approx(0.013), [0.010, 0.012, 0.017])
-    assert bar.high - bar.mean == pytest.approx(4.302653 * (13e-6 / 3) ** 0.5, rel=1e-5)
-    (bar,) = panel_of(section_of(fabricate.record(kid=0.01)), "KID").bars
-    assert (bar.low, bar.high) == (pytest.approx(0.009), pytest.approx(0.011))
+    (row,) = several.rows
+    assert (row.score("KID").mean, row.values("KID")) == (pytest.approx(0.013), [0.010, 0.012, 0.017])
+    low, high = row.score("KID").interval
+    half = pytest.approx(4.302653 * (13e-6 / 3) ** 0.5, rel=1e-5)
+    assert (high - 0.013, 0.013 - low) == (half, half)
+    (row,) = section_of(fabricate.record(kid=0.01)).rows
+    assert row.score("KID").interval == pytest.approx([0.009, 0.011])
+    (drawn,) = whiskers_of(section_of(fabricate.record(kid=0.01)), "KID")
+    assert drawn == pytest.approx([0.009, 0.011])
+
+
+def whiskers_of(section: Section, name: str) -> list[list[float]]:
+    """The ends of the lines without a marker, one for each model."""
+    metric = next(metric for metric in section.metrics if metric["name"] == name)
+    axes = Figure().add_subplot()
+    bars.draw(axes, section, metric, list(section.rows), style.Looks(row.label for row in section.rows))
+    lines = [line for line in axes.get_lines() if line.get_color() == style.INK]
+    return [[float(x) for x in line.get_xdata()] for line in lines]
 
 
 def test_a_far_ceiling_makes_an_axis_logarithmic_only_where_lower_is_better():
     section = section_of(fabricate.record())
-    assert [panel_of(section, name).log for name in ("KID", "FD", "precision", "MSE", "memorization")] == [
+    assert [extent_of(section, name)[0] for name in ("KID", "FD", "precision", "MSE", "memorization")] == [
         *(True, True, False, False, False)
     ]
     near = fabricate.record(kid=0.3)
-    assert not panel_of(section_of(near), "KID").log  # noise is at 0.4
+    assert not extent_of(section_of(near), "KID")[0]  # noise is at 0.4
     below = fabricate.record(kid=-0.001)
-    assert not panel_of(section_of(below), "KID").log  # an unbiased estimate may be negative
+    assert not extent_of(section_of(below), "KID")[0]  # an unbiased estimate may be negative
 
 
 @pytest.mark.parametrize("kid", [0.01, 0.3, -0.001])
 def test_every_seed_is_inside_the_panel(kid):
-    panel = panel_of(section_of(fabricate.record(kid=kid), fabricate.record(model="vae", kid=2 * kid)), "KID")
-    bottom, top = panel._limits()
-    assert all(bottom < dot < top for bar in panel.bars for dot in bar.dots)
-    assert bottom > 0 or not panel.log
+    section = section_of(fabricate.record(kid=kid), fabricate.record(model="vae", kid=2 * kid))
+    log, low, high = extent_of(section, "KID")
+    assert all(low < dot < high for row in section.rows for dot in row.values("KID"))
+    assert low > 0 or not log
+
+
+def test_a_band_that_reaches_zero_ends_at_a_tenth_of_its_mean_on_a_logarithmic_axis():
+    line = sweeps.MeanLine("ebm", [1.0, 2.0], np.array([1.0, 0.01]), np.array([0.2, 0.05]))
+    low, high = line.ends(log=True)
+    assert low == pytest.approx([0.8, 0.001])
+    assert high == pytest.approx([1.2, 0.06])
+    assert line.ends(log=False)[0] == pytest.approx([0.8, -0.04])
 
 
 def test_a_curve_is_the_mean_over_seeds_with_its_interval():

@@ -15,6 +15,7 @@ import torch
 from bench.contract.seeds import seeded
 from bench.errors import UserError
 from bench.paper import toy
+from bench.results.record import record_bytes
 from ebm.toy import (
     TRUTHS,
     ToySettings,
@@ -147,7 +148,7 @@ def test_the_same_toy_is_not_trained_again_and_another_is(kept, tmp_path):
 def test_damage_is_found(kept, tmp_path):
     assert toy.read(tmp_path) == []
     content = {path.name: path.read_bytes() for path in (kept / "toy").iterdir()}
-    assert set(content) == {"toy.json", "mixture.f32", "rings.f32"}
+    assert set(content) == {"toy.json"}
     place = tmp_path / "toy"
     place.mkdir()
 
@@ -164,12 +165,12 @@ def test_damage_is_found(kept, tmp_path):
         damaged(name, bytes(flipped))
         damaged(name, old[:-1])
         damaged(name, b"")
-    for other in ([], {}, {"schema": 1}, {"truths": {"../mixture": {}}}):
+    for other in ([], {}, {"schema": 2}, {"truths": {"mixture": {}}}):
         damaged("toy.json", json.dumps(other).encode())
-    (place / "toy.json").write_bytes(content["toy.json"])
-    (place / "rings.f32").unlink()
-    with pytest.raises(UserError, match=r"rings.f32"):
-        toy.read(tmp_path)
+    whole = json.loads(content["toy.json"])
+    entry = whole["truths"]["rings"]
+    for wrong in ({"masses": entry["masses"][:-8]}, {"masses": "no base64!"}, {"total_variation": {"learned": 2}}):
+        damaged("toy.json", record_bytes(whole | {"truths": {"rings": entry | wrong}}))
 
 
 def test_reading_and_drawing_need_no_torch(kept):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.paper.measured import planned
 from bench.paper.plan import MODEL, SETTINGS, SYMBOLS, Ablation
 from bench.paper.reported import UNCONFIRMED, reported
-from bench.report.content.numerals import NONE, count, listed, once
-from bench.report.content.outcomes import outcome
+from bench.report.content import captions
+from bench.report.content.numerals import NONE, count, listed
 from bench.report.content.sections import Section
+from bench.report.content.sentences import written
 
 _NAMES = SYMBOLS | {"energy_penalty": "energy penalty", "batch_size": "batch size", "noise_std": "chain noise"}
 _SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # settings that have a column
@@ -18,21 +20,7 @@ _SHOWN = {"2": ("steps", "sigma"), "3a": ("sigma",), "3b": ("n_f",)}  # settings
 
 def comparison(table: str, parts: dict[str, Section]) -> list[str]:
     """The sentences below Table 1a or 1b; `parts` maps data sets to what was measured."""
-    there = ", ".join(facts["title"] for facts in reported().datasets.values())
-    lines = [_sources(table, there, ", ".join(parts)), *_never_compared(table, list(parts.values()))]
-    for dataset, part in parts.items():
-        n_f = reported().datasets.get(dataset, {}).get("n_f", "64 or 128")
-        lines.append(_differences(table, part, reported().settings[MODEL] | {"n_f": n_f}))
-    if any(record.model != MODEL for part in parts.values() for record in part.records):
-        lines.append("The baselines' settings are docs/models.md's; the paper's are not known to this file.")
-    if table == "1a":
-        lines += _inception(list(parts.values()))
-    if table == "1b":
-        lines.append(
-            "Measured errors are per pixel and channel of images in [-1, 1], at the budgets stated; "
-            "the paper's range of pixel values is not known to this file."
-        )
-    return lines + _reading(list(parts.values()), table)
+    return _notes(table, listed(facts["title"] for facts in reported().datasets.values()), list(parts.values()))
 
 
 def ablation(one: Ablation, part: Section) -> list[str]:
@@ -40,38 +28,26 @@ def ablation(one: Ablation, part: Section) -> list[str]:
     values = reported().of(one.table)
     stated = {name: {getattr(value, name) for value in values} for name in SETTINGS if name not in _SHOWN[one.table]}
     fixed = [f"{SYMBOLS[name]} = {own.pop():g}" for name, own in stated.items() if len(own) == 1]
-    lines = [_sources(one.table, ", ".join(["CIFAR-10", *fixed]), part.dataset), *_never_compared(one.table, [part])]
-    lines.append(_differences(one.table, part, reported().settings[MODEL]))
-    if one.table == "2":
-        lines.append("gradient norm: mean of ||f'(x)|| over the steps of a sample's chain.")
-    lines += _inception([part])
-    lines.append(f"{NONE}: the paper does not report it, or this scale does not hold it.")
-    return lines + _reading([part], one.table)
+    return _notes(one.table, listed(["CIFAR-10", *fixed]), [part])
 
 
-def _inception(parts: Sequence[Section]) -> list[str]:
-    """What keeps the Inception Score from saying here what it says in the paper."""
-    lines = []
-    for part in parts:
-        finished = [record for record in part.records if record.finished]
-        scores = [score for record in finished if (score := record.metric("IS"))]
-        if finished and not scores:
-            lines.append(
-                f"{part.dataset}: no IS, which presumes natural images; evaluation.metrics can name it all the same."
-            )
-        elif scores and scores[0]["better"] == "none":
-            lines.append(f"{part.dataset}: IS {scores[0]['note'].rpartition('; ')[2]}.")
-    return lines
-
-
-def _sources(table: str, there: str, here: str) -> str:
-    return f"Reported: table {table} of {reported().source}, on {there}. Measured: {here}."
-
-
-def _never_compared(table: str, parts: Sequence[Section]) -> list[str]:
-    if all(comparable(table, part) for part in parts):
-        return []
-    return ["Where images or features differ, reported and measured numbers stand side by side and cannot be compared."]
+def _notes(table: str, there: str, parts: Sequence[Section]) -> list[str]:
+    """All sentences; `there` says on what the paper reports."""
+    stated = written(
+        Path(__file__).parent / "templates/notes.txt",
+        table=table,
+        source=reported().source,
+        there=there,
+        parts=parts,
+        comparable=all(comparable(table, part) for part in parts),
+        differences=lambda part: _differences(table, part),
+        baselines=any(record.model != MODEL for part in parts for record in part.records),
+        dash=NONE,
+        several=any(planned(row) > 1 for part in parts for row in part.rows),
+        unconfirmed=any(not value.confirmed for value in reported().of(table)),
+        mark=UNCONFIRMED,
+    )
+    return [*stated, *captions.checkpoints(parts), *captions.failed(parts)]
 
 
 def comparable(table: str, part: Section) -> bool:
@@ -82,12 +58,13 @@ def comparable(table: str, part: Section) -> bool:
     return table == "1b" or extractors == {reported().settings["extractor"]}
 
 
-def _differences(table: str, part: Section, model: dict[str, Any]) -> str:
-    """One sentence with all settings that differ from the paper's; `model` holds those of its energy model."""
+def _differences(table: str, part: Section) -> list[str]:
+    """Every setting that differs from the paper's."""
     records = part.records
-    if not records:
-        return f"{part.dataset}: nothing has been measured yet."
     paper, data = reported().settings, records[0].data["data"]
+    model = dict(paper[MODEL])
+    if table in ("1a", "1b"):
+        model["n_f"] = reported().datasets.get(part.dataset, {}).get("n_f", "64 or 128")
     found = []
     if part.dataset not in {value.dataset for value in reported().of(table)}:
         found.append(f"data set {part.dataset}, {' × '.join(map(str, data['image_shape']))}")
@@ -96,17 +73,9 @@ def _differences(table: str, part: Section, model: dict[str, Any]) -> str:
     metrics = next((record.metrics for record in records if record.finished), [])
     found += _reconstructed(metrics) if table == "1b" else _generated(metrics)
     configs = [record.data["config"]["model"] for record in records if record.model == MODEL]
-    found += [
-        text
-        for name, theirs in model.items()
-        if name not in _SHOWN.get(table, ()) and (text := _setting(name, theirs, configs))
-    ]
-    found.append(f"training seeds {listed(sorted({r.seed for r in records}))} (their number is not stated)")
-    profiles = ", ".join(once(record.data["profile"] for record in records))
-    return (
-        f"{part.dataset}, profile {profiles}: a run that differs from the paper's, whose values stand in brackets: "
-        f"{'; '.join(found)}."
-    )
+    own = {name: theirs for name, theirs in model.items() if name not in _SHOWN.get(table, ())}
+    found += filter(None, (_setting(name, theirs, configs) for name, theirs in own.items()))
+    return [*found, f"training seeds {listed(part.seeds)} (their number is not stated)"]
 
 
 def _reconstructed(metrics: list[dict[str, Any]]) -> list[str]:
@@ -143,20 +112,3 @@ def _setting(name: str, theirs: Any, configs: list[dict[str, Any]]) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:,}" if type(value) is int else f"{value:g}" if type(value) is float else str(value)
-
-
-def _reading(parts: Sequence[Section], table: str) -> list[str]:
-    """How to read the entries, and what happened to every cell that did not finish."""
-    lines = ["Measured: one training seed, in brackets the 95 % bootstrap interval over images."]
-    if any(planned(row) > 1 for part in parts for row in part.rows):
-        lines = [
-            "Measured: mean ± half the width of its 95 % t interval over the finished training seeds; of a single "
-            "seed, in brackets, the 95 % bootstrap interval over images."
-        ]
-    if any(not value.confirmed for value in reported().of(table)):
-        lines.append(f"{UNCONFIRMED}: the reported number still has to be confirmed against the paper.")
-    for part in parts:
-        for label, record in ((row.label, record) for row in part.rows for record in row.failed):
-            message = f" ({record.data['message']})" if record.data["message"] else ""
-            lines.append(f"{part.dataset}, {label}, seed {record.seed}: {outcome(record)}{message}.")
-    return lines

@@ -1,6 +1,6 @@
 """The figures that a paper run has beside those of its results folder: OUT/figures/. No torch.
 
-Scores against K, sigma and n_f with the paper's own numbers, and the toy.
+Scores against K, sigma and n_f, with the paper's own numbers where they can be compared, and the toy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import bench.report.plots  # noqa: F401 - before matplotlib, which it imports under any MPLBACKEND
 
 # isort: split
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.lines import Line2D
 
 from bench.paper import toy
@@ -20,10 +20,12 @@ from bench.paper.measured import example, planned
 from bench.paper.plan import FIGURES, MODEL, SYMBOLS, Ablation
 from bench.paper.reported import reported
 from bench.report.content.sections import Section
+from bench.report.content.sentences import written
 from bench.report.page.page import Chapter
 from bench.report.plots import curves, style
 
 PANELS = ((("FID", "FD"), "FID"), (("KID",), None), (("IS",), "IS"), (("gradient norm",), "gradient norm"))
+_REPORTED = "reported"
 _FAR = 4  # an axis with a larger ratio of its ends is logarithmic
 
 
@@ -47,64 +49,44 @@ def write(out: Path, ablations: Iterable[tuple[Ablation, Sequence[Section]]]) ->
 
 
 def _scores(out: Path, one: Ablation, part: Section) -> Chapter:
-    """Scores by K, sigma or n_f: the mean over training seeds with its interval, and the paper's curve, dashed."""
-    same, looks = comparable(one.table, part), style.Looks([MODEL])
+    """Scores by K, sigma or n_f: the mean over training seeds with its interval and, dashed, comparable numbers."""
+    same, looks = comparable(one.table, part), style.Looks([MODEL, _REPORTED])
     places = [point.settings[one.axis] for point in one.points]
-    theirs = "same features" if same else "Inception features, on the right-hand axis: shapes compare, numbers do not"
-    handles = [
-        Line2D([], [], color=looks.colour(MODEL), marker=looks.marker(MODEL), label="measured"),
-        Line2D([], [], color=style.FAINT, marker="D", linestyle="--", label=f"reported (CIFAR-10, {theirs})"),
-    ]
+    found = [(metric, score) for names, score in PANELS if (metric := example(part, names))]
+    handles = [Line2D([], [], color=looks.colour(MODEL), marker=looks.marker(MODEL), label="measured")]
+    if same:
+        look = {"color": looks.colour(_REPORTED), "marker": looks.marker(_REPORTED), "linestyle": "--"}
+        handles.append(Line2D([], [], label=f"{_REPORTED} ({part.dataset}, same features)", **look))
     title = f"{part.dataset}: scores by {one.symbol}"
-    figure, panels = style.panels(title, 4, 2, (4.2, 3.0), handles, right=0.75)
-    for axes, (names, reported_score) in zip(panels, PANELS, strict=True):
-        if (metric := example(part, names)) is None:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, f"no {names[-1]} measured", ha="center", color=style.FAINT, transform=axes.transAxes)
-            continue
-        scores = [(x, row.score(metric["name"])) for x, row in zip(places, part.rows, strict=True)]
-        line = curves.MeanLine.of(MODEL, [(x, summary) for x, summary in scores if summary])
+    figure, panels = style.panels(title, len(found), 2, (4.2, 3.0), handles)
+    for axes, (metric, score) in zip(panels, found, strict=True):
+        own = [(x, row.score(metric["name"])) for x, row in zip(places, part.rows, strict=True)]
+        lines = [curves.MeanLine.of(MODEL, [(x, summary) for x, summary in own if summary])]
+        theirs = {getattr(v, one.axis): float(v.value) for v in reported().of(one.table) if same and v.score == score}
+        if theirs:
+            x = sorted(theirs)
+            lines.append(curves.MeanLine(_REPORTED, x, np.array([*map(theirs.get, x)]), None, untrained=True))
         labels = {"x_label": one.symbol, "y_label": metric["label"], "log_x": max(places) > _FAR * min(places)}
-        curves.fill(axes, [line], labels, looks)
+        curves.fill(axes, lines, labels, looks)
         axes.set_title(style.direction(metric))
-        _reported(axes, one, reported_score, same=same)
     ending = f".protocol-{part.number}" if part.number > 1 else ""
     path = style.save(figure, out / FIGURES / f"score-by-{one.symbol}{ending}.png")
     return Chapter(f"Scores by {one.symbol}", _caption(one, part, same), pictures=(path,))
 
 
-def _reported(axes: Axes, one: Ablation, score: str | None, *, same: bool) -> None:
-    """Draw the paper's numbers, on an axis of their own if they cannot be compared."""
-    values = [value for value in reported().of(one.table) if value.score == score]
-    if not values:
-        return
-    right = axes if same else axes.twinx()
-    places = [value.place(one.axis) for value in values]
-    look = {"color": style.FAINT, "linestyle": "--", "marker": "D", "markersize": 3.5, "linewidth": 1.1, "zorder": 2}
-    right.plot(places, [float(value.value) for value in values], **look)
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.9 * min(places)), max(high, 1.1 * max(places)))
-    if not same:
-        right.grid(visible=False)
-        right.spines["right"].set_visible(True)
-        right.set_ylabel(f"reported {score}", color=style.FAINT)
-
-
 def _caption(one: Ablation, part: Section, same: bool) -> str:
-    fixed = ", ".join(f"{SYMBOLS[name]} = {value:g}" for name, value in one.fixed().items() if name != one.axis)
-    text = f"{part.dataset}: scores against {one.symbol}" + (f" at {fixed}" if fixed else "")
-    if len(one.seeds) > 1:
-        text += f"; means over up to {len(one.seeds)} training seeds with their 95 % t intervals."
-    else:
-        text += "; of a single training seed, so that nothing is known of how it varies between seeds."
-    if one.axis == "steps":
-        text += " Each K has its own sigma, as in the paper: table 2 lists both."
-    missing = [
-        f"{one.symbol} = {point.settings[one.axis]:g}: {row.status}"
-        for point, row in zip(one.points, part.rows, strict=True)
-        if len(row.finished) < planned(row)
-    ]
-    if missing:
-        text += f" Incomplete: {'; '.join(missing)}."
-    dashed = " Dashed: the paper's numbers on CIFAR-10"
-    return text + (f"{dashed}." if same else f"{dashed}, of other images and features, on an axis of their own.")
+    pairs = zip(one.points, part.rows, strict=True)
+    (text,) = written(
+        Path(__file__).parent / "templates/figure.txt",
+        dataset=part.dataset,
+        symbol=one.symbol,
+        fixed=[f"{SYMBOLS[name]} = {value:g}" for name, value in one.fixed().items() if name != one.axis],
+        seeds=len(one.seeds),
+        missing=[
+            f"{one.symbol} = {point.settings[one.axis]:g}: {row.status}"
+            for point, row in pairs
+            if len(row.finished) < planned(row)
+        ],
+        same=same,
+    )
+    return text

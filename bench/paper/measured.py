@@ -6,7 +6,6 @@ A row holds the records of the planned training seeds under one protocol; `absen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,7 @@ from bench.results.status import status_text
 Records = dict[str, list[Record]]  # results folder under OUT -> its records
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A planned row: the cells of one model in one folder under OUT."""
-
-    label: str
-    model: str
-    folder: str
-    seeds: Sequence[int]
-    others: bool  # whether records of further training seeds belong to the row as well
-
-    def takes(self, record: Record, dataset: str) -> bool:
-        same = (record.dataset, record.model) == (dataset, self.model)
-        return same and (self.others or record.seed in self.seeds)
+Wanted = tuple[str, str, str, list[Record]]  # a planned row: its label, model and folder under OUT, and its records
 
 
 def read(out: Path, plan: Plan) -> Records:
@@ -49,17 +36,23 @@ def protocols(records: Records) -> list[Section]:
 
 def comparison(out: Path, plan: Plan, records: Records, sections: Sequence[Section]) -> dict[str, list[Section]]:
     """Table 1: for each data set, in the plan's order, a section per protocol, with a row for each model."""
-    models = [label(name) for name in plan.models]
-    wanted = [_Wanted(model, model, MAIN, plan.seeds, others=True) for model in models]
-    labels = [_label(asked, records[MAIN]) for asked in plan.datasets]
-    return {dataset: _sections(out, dataset, wanted, records, sections) for dataset in labels}
+    found = {}
+    for dataset in (_label(asked, records[MAIN]) for asked in plan.datasets):
+        own = [record for record in records[MAIN] if record.dataset == dataset]
+        models = [label(name) for name in plan.models]
+        wanted = [(model, model, MAIN, [record for record in own if record.model == model]) for model in models]
+        found[dataset] = _sections(out, dataset, wanted, plan.seeds, sections)
+    return found
 
 
 def ablation(out: Path, one: Ablation, records: Records, sections: Sequence[Section]) -> list[Section]:
     """Tables 2, 3a and 3b: a section per protocol, with a row for each point, in their order and named by folder."""
     dataset = _label(one.dataset, [record for point in one.points for record in records[point.folder]])
-    wanted = [_Wanted(point.folder, MODEL, point.folder, one.seeds, others=False) for point in one.points]
-    return _sections(out, dataset, wanted, records, sections)
+    wanted = []
+    for folder in (point.folder for point in one.points):
+        own = [r for r in records[folder] if (r.dataset, r.model) == (dataset, MODEL) and r.seed in one.seeds]
+        wanted.append((folder, MODEL, folder, own))
+    return _sections(out, dataset, wanted, one.seeds, sections)
 
 
 def planned(row: Row) -> int:
@@ -80,25 +73,22 @@ def example(section: Section, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _sections(
-    out: Path, dataset: str, wanted: list[_Wanted], records: Records, sections: Sequence[Section]
+    out: Path, dataset: str, wanted: list[Wanted], seeds: Sequence[int], sections: Sequence[Section]
 ) -> list[Section]:
     """One for each protocol of any of the wanted records; without any, one without records."""
     numbers = {record.path: section.number for section in sections for record in section.records}
-    found = [[record for record in records[one.folder] if one.takes(record, dataset)] for one in wanted]
-    every = {numbers[record.path] for own in found for record in own}
+    every = {numbers[record.path] for *_, own in wanted for record in own}
     shown = [section for section in sections if section.dataset == dataset and section.number in every]
     parts = []
     for section in shown or [Section(dataset, 1, 1, ())]:
         rows = []
-        for one, own in zip(wanted, found, strict=True):
+        for name, model, folder, own in wanted:
             here = tuple(record for record in own if numbers[record.path] == section.number)
-            elsewhere = {record.seed: f"under protocol {numbers[record.path]}" for record in own}
-            absent = []
-            for seed in (seed for seed in one.seeds if seed not in {record.seed for record in here}):
-                cell = CellFolder(out / one.folder, dataset, one.model, seed)
-                status = elsewhere.get(seed) or status_text(cell.live_status())
-                absent.append(Absent(dataset, one.model, seed, status))
-            rows.append(Row(one.label, here, tuple(absent)))
+            status = {record.seed: f"under protocol {numbers[record.path]}" for record in own}
+            for seed in (seed for seed in seeds if seed not in status):
+                status[seed] = status_text(CellFolder(out / folder, dataset, model, seed).live_status())
+            missing = [seed for seed in seeds if seed not in {record.seed for record in here}]
+            rows.append(Row(name, here, tuple(Absent(dataset, model, seed, status[seed]) for seed in missing)))
         parts.append(Section(dataset, section.number, section.of, tuple(rows)))
     return parts
 

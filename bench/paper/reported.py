@@ -31,10 +31,6 @@ class Value:
     def text(self) -> str:
         return f"{self.value}{'' if self.confirmed else UNCONFIRMED}"
 
-    def place(self, axis: str) -> float:
-        """The position along an ablation's axis: K, sigma or n_f."""
-        return getattr(self, axis)
-
 
 @dataclass(frozen=True)
 class Reported:

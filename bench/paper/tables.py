@@ -94,13 +94,15 @@ def _comparison(table: str, names: Sequence[tuple[str, ...]], parts: dict[str, S
 def _ablation(one: Ablation, part: Section) -> list[Column]:
     values = reported().of(one.table)
     here = {point.settings[one.axis]: (point, row) for point, row in zip(one.points, part.rows, strict=True)}
-    places = sorted({*(value.place(one.axis) for value in values), *here}, reverse=one.table == "3a")  # as in the paper
+    places = sorted(
+        {*(getattr(value, one.axis) for value in values), *here}, reverse=one.table == "3a"
+    )  # as in the paper
     found = [here.get(place) for place in places]
     columns = [_numbers(one.symbol, places)]
     if one.axis == "steps":
         columns.append(_numbers("sigma, paper", map({value.steps: value.sigma for value in values}.get, places)))
     for score in dict.fromkeys(value.score for value in values):
-        columns += _reported(places, {value.place(one.axis): value for value in values if value.score == score}, "")
+        columns += _reported(places, {getattr(value, one.axis): value for value in values if value.score == score}, "")
     if one.axis == "steps":
         columns.append(_numbers("sigma, here", (pair and pair[0].settings["sigma"] for pair in found)))
     return [*columns, *_measured(part, [pair and pair[1] for pair in found], (*SAMPLES, ("gradient norm",)), "")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tempfile
@@ -247,18 +248,18 @@ def _read_status(content: bytes) -> bool:
 
 
 def _toys() -> list[bytes]:
-    entry = {"title": "rings", "sha256": "0" * 64, "total_variation": {"short_run": 0.1, "learned": 0.5}}
-    index = {"schema": 1, "seed": 0, "settings": {"bins": 64, "updates": 20}, "truths": {"rings": entry}}
+    masses = base64.b64encode(bytes(4 * len(toy.PARTS) * 2 * 2)).decode()
+    entry = {"title": "rings", "total_variation": {"short_run": 0.1, "learned": 0.5}, "masses": masses}
+    index = {"schema": 2, "seed": 0, "settings": {"bins": 2, "updates": 20}, "truths": {"rings": entry}}
     return [record_bytes(index), record_bytes(index | {"truths": {}})]
 
 
 def _read_toy(content: bytes) -> None:
-    stated = toy.parse(content, Path("toy/toy.json"))
-    assert isinstance(stated["seed"] + stated["settings"]["bins"], int)
-    for name, entry in stated["truths"].items():
-        assert Path("toy", f"{name}.f32").parent == Path("toy")
-        assert isinstance(entry["title"] + entry["sha256"], str)
-        assert all(0 <= value <= 1 for value in entry["total_variation"].values())
+    for one in toy.parse(content, Path("toy/toy.json")):
+        assert isinstance(one.seed + one.settings["bins"], int)
+        assert isinstance(one.name + one.title, str)
+        assert set(one.masses) == set(toy.PARTS)
+        assert all(0 <= value <= 1 for value in one.total_variation.values())
 
 
 SUBJECTS = {

@@ -97,7 +97,3 @@ def joined(items: Iterable[str]) -> str:
 def once(texts: Iterable[str]) -> list[str]:
     """Each text once, in the order of first appearance, without empty ones."""
     return [text for text in dict.fromkeys(texts) if text]
-
-
-def sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."

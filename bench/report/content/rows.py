@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
@@ -79,13 +79,13 @@ class Row:
         """`3 finished`, or `2 finished, 1 diverged at update 812`, and so on: see `outcomes.tally`."""
         return tally(self.records, self.absent)
 
-    def fact(self, field: str) -> Any:
+    def fact(self, path: str) -> Any:
         """A field that is the same in all records of one configuration; None where no record has it."""
-        return self.records[0].data.get(field) if self.records else None
+        return at(self.records[0].data, path) if self.records else None
 
-    def summary(self, value: Callable[[Record], float | None]) -> Summary | None:
-        """Mean and spread over the finished seeds that have the value; diverged seeds never count."""
-        return summarize(found for record in self.finished if (found := value(record)) is not None)
+    def summary(self, path: str) -> Summary | None:
+        """Mean and spread of a field over the finished seeds that have it; diverged seeds never count."""
+        return summarize(found for record in self.finished if (found := at(record.data, path)) is not None)
 
     def entries(self, name: str) -> list[dict[str, Any]]:
         """The metric's entry in each finished record that has it."""
@@ -102,6 +102,13 @@ class Row:
     def untrained(self, name: str) -> Summary | None:
         """The same of the model with its first weights, over the finished seeds that have the metric of it."""
         return summary_of([one for record in self.finished for one in record.untrained if one["name"] == name])
+
+
+def at(data: Any, path: str) -> Any:
+    """A field of a record, such as `training.seconds`: None where it, or what holds it, is null or absent."""
+    for name in path.split("."):
+        data = (data or {}).get(name)
+    return data
 
 
 def summary_of(entries: Sequence[dict[str, Any]]) -> Summary | None:

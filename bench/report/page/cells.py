@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.report.content.numerals import NONE, number
 from bench.report.content.outcomes import Absent, outcome
 from bench.report.content.rows import Row
 from bench.report.content.sections import Section
@@ -16,8 +14,6 @@ from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
 _HEADERS = ("model", "training seed", "data set", "status", "updates", "training seconds", "lead score")
-_EXACT = ("Model", "Data", "Evaluation")  # settings, in full precision; six digits are enough for measured values
-Facts = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class CellDetails:
         """One word, which the style sheet uses."""
         return "missing" if self.record is None else "finished" if self.record.finished else "failed"
 
-    def groups(self, root: Path) -> dict[str, Facts]:
+    def groups(self, root: Path) -> dict[str, dict[str, Any]]:
         """Heading -> name -> value; `root` is the results folder."""
         if self.record is None:
             return {}
@@ -65,19 +61,17 @@ class CellDetails:
             "Throughput": data["throughput"] or {},
             "Environment": _without(data["environment"], "packages") | (packages if isinstance(packages, dict) else {}),
         }
-        return {
-            head: {str(name): _text(value, head in _EXACT) for name, value in facts.items()}
-            for head, facts in groups.items()
-            if facts
-        }
+        return {head: facts for head, facts in groups.items() if facts}
 
 
 def details(sections: Sequence[Section]) -> list[CellDetails]:
     """All cells by section, row and training seed."""
-    rows = [(section, row) for section in sections for row in section.rows]
-    found = []
-    for section, row in rows:
-        found += [(section, row, cell) for cell in sorted([*row.records, *row.absent], key=lambda cell: cell.seed)]
+    found = [
+        (section, row, cell)
+        for section in sections
+        for row in section.rows
+        for cell in sorted([*row.records, *row.absent], key=lambda cell: cell.seed)
+    ]
     return [CellDetails(f"cell-{number}", *one) for number, one in enumerate(found, start=1)]
 
 
@@ -96,19 +90,9 @@ def _row(one: CellDetails) -> list[str | Cell]:
         Cell(str(one.cell.seed), one.cell.seed),
         one.section.title,
         one.status,
-        *(Cell(number(value), value) for value in numbers),
+        *map(Cell.of, numbers),
     ]
 
 
 def _without(facts: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key != name}
-
-
-def _text(value: Any, exact: bool) -> str:
-    if value is None or isinstance(value, str):
-        return value or NONE
-    if isinstance(value, float):
-        return repr(value) if exact else f"{value:.6g}"
-    if isinstance(value, list):
-        return f"[{', '.join(_text(one, exact) for one in value)}]"
-    return json.dumps(value, ensure_ascii=False)

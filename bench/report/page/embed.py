@@ -35,7 +35,8 @@ def picture(path: Path, density: float = DENSITY) -> EmbeddedPicture | None:
         with Image.open(path) as file:
             if file.width * file.height > _MOST:
                 return None
-            image = file.convert("RGB") if file.mode in ("RGB", "L") else _on_white(file.convert("RGBA"))
+            image = file.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # all of which Pillow's readers raise
         return None
     width, height = round(image.width / density), round(image.height / density)
@@ -46,11 +47,6 @@ def picture(path: Path, density: float = DENSITY) -> EmbeddedPicture | None:
     return EmbeddedPicture(
         f"data:image/webp;base64,{base64.b64encode(content).decode()}", max(width, 1), max(height, 1)
     )
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    page = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(page, image).convert("RGB")
 
 
 def _webp(image: Image.Image, **options: bool | int) -> bytes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
-from bench.report.content import captions, summary
+from bench.report.content import captions, sentences, summary
 from bench.report.content.sections import Section
-from bench.report.page import cells, embed, figures
+from bench.report.page import cells, embed
 from bench.report.plots import style
+from bench.report.plots.curves import file_name
 from bench.report.tables import html, scores
 from bench.report.tables.files import TITLE
 from bench.report.tables.model import Table
@@ -22,6 +22,10 @@ from bench.storage.files import write_text
 
 NAME = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
+_CURVE = (
+    "A line per model, the mean over training seeds with its 95 % interval; dotted, the setting in use; "
+    "broken, the same model untrained."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Chapter:
     text: str = ""
     table: Table | None = None
     pictures: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaptionedPicture:
+    """A file with a title and a caption of one paragraph; `alt` replaces it where it cannot be seen."""
+
+    path: Path
+    title: str
+    caption: str
+    alt: str
 
 
 def write(
@@ -81,10 +95,10 @@ def write(
             tables=scores.tables,
             reading=captions.reading,
             protocol=captions.protocol,
-            figures=figures.figures,
+            figures=figures,
             embedded=embed.picture,
             words=style.words,
-            paragraphs=_paragraphs,
+            paragraphs=sentences.paragraphs,
             table=html.render,
         )
     )
@@ -92,14 +106,23 @@ def write(
     return [root / NAME]
 
 
+def figures(section: Section, plots: Iterable[Path]) -> list[CaptionedPicture]:
+    """The section's pictures among `plots`, those of images first. Files with unknown names are shown as well."""
+    every = {curve["name"]: curve["title"] for record in section.records for curve in record.data["curves"]}
+    curves = {Path(file_name(name)).stem: (title, _CURVE) for name, title in every.items()}
+    order = {name: place for place, name in enumerate([*style.WORDS, *curves, ""])}  # unknown names where "" is
+    own = [path for path in plots if path.parent.as_posix().endswith(section.folder)]
+    found = []
+    for path in sorted(own, key=lambda path: (order.get(path.stem, order[""]), path.name)):
+        title, text = curves.get(path.stem) or style.words(path)
+        found.append(CaptionedPicture(path, title, text, f"Plot for {section.title}: {title}. {text}".strip()))
+    return found
+
+
 def _repeated(lists: Sequence[Sequence[str]], least: int) -> list[str]:
     """The sentences in at least `least` of the lists, each once: the page says them in one place."""
     every = dict.fromkeys(line for lines in lists for line in lines)
     return [line for line in every if sum(line in lines for lines in lists) >= least]
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def policy(css: str, script: str = "") -> str:

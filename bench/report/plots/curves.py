@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from bench.report.content.sections import Section
 from bench.report.plots import style
 
 _STEEP = 30.0  # a range of positive means wider than this gets a logarithmic axis
+_DEEPEST = 10.0  # on it, a band ends at this part of its mean: an interval that reaches 0 has no lower end there
 _MANY = 25  # a line with this many points needs no markers
 _MEANS = "mean and its 95 % t interval over training seeds"
 
@@ -41,42 +42,29 @@ class MeanLine:
         half = None if None in halves else np.array(halves)
         return cls(label, list(x), np.array([summary.mean for summary in summaries]), half, **more)
 
+    def ends(self, *, log: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The lower and the upper edge of the interval at each x, the mean where it has none."""
+        half = 0.0 if self.half is None else self.half
+        low = np.maximum(self.mean - half, self.mean / _DEEPEST) if log else self.mean - half
+        return low, self.mean + half
+
 
 def curves(section: Section, folder: Path, looks: style.Looks) -> list[Path]:
     """A figure `curve_<name>.png` for each curve in a record, and one for each figure that curves share."""
-    drawn, every = [], _every(section)
+    drawn = []
+    every: dict[str, dict[str, Any]] = {}  # the first example of every curve in the records, by name
+    for curve in (curve for record in section.records for curve in record.data["curves"]):
+        every.setdefault(curve["name"], curve)
     for name, curve in every.items():
         if not curve["figures"]:
-            lines = [line for row in section.rows for line in [*_lines(row, name), *_lines(row, name, untrained=True)]]
             title = f"{section.title}: {curve['title']}"
-            drawn += _draw_panels(section, [("", curve, lines)], folder / file_name(name), looks, title, 6.6, 3.9)
+            drawn += _draw(section, [("", curve)], folder / file_name(name), looks, title)
     for figure in dict.fromkeys(figure for curve in every.values() for figure in curve["figures"]):
         path = folder / file_name(figure)
-        drawn += together(section, figure, path, looks, f"{section.title}: {style.words(path)[0]}")
+        own = [(curve["figures"][figure], curve) for curve in every.values() if figure in curve["figures"]]
+        own.sort(key=lambda one: one[1]["log_x"])
+        drawn += _draw(section, own, path, looks, f"{section.title}: {style.words(path)[0]}")
     return drawn
-
-
-def together(section: Section, figure: str, path: Path, looks: style.Looks, title: str) -> list[Path]:
-    """The curves that belong to `figure` side by side, a line per model; nothing if no record has any of them.
-
-    On a linear axis, curves end at the setting in use.
-    """
-    wanted = [curve for curve in _every(section).values() if figure in curve["figures"]]
-    found = []
-    for curve in sorted(wanted, key=lambda one: one["log_x"]):
-        lines = [line for row in section.rows for line in _lines(row, curve["name"])]
-        lines = [kept for line in lines if (kept := line if curve["log_x"] else _before_mark(line))]
-        if lines:
-            found.append((curve["figures"][figure], curve, lines))
-    return _draw_panels(section, found, path, looks, title, 4.0, 3.0)
-
-
-def _every(section: Section) -> dict[str, dict[str, Any]]:
-    """The first example of every curve in the records, by name."""
-    found: dict[str, dict[str, Any]] = {}
-    for curve in (curve for record in section.records for curve in record.data["curves"]):
-        found.setdefault(curve["name"], curve)
-    return found
 
 
 def file_name(name: str) -> str:
@@ -84,15 +72,21 @@ def file_name(name: str) -> str:
     return f"curve_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.png"
 
 
-def _draw_panels(
-    section: Section,
-    found: Sequence[tuple[str, dict[str, Any], list[MeanLine]]],  # a panel's title, its curve, a line per model
-    path: Path,
-    looks: style.Looks,
-    title: str,
-    wide: float,  # of a panel, in inches
-    high: float,
+def _draw(
+    section: Section, wanted: list[tuple[str, dict[str, Any]]], path: Path, looks: style.Looks, title: str
 ) -> list[Path]:
+    """The curves of a figure, each with the title of its panel, side by side; nothing if no finished run has any.
+
+    In a figure that curves share, those on a linear axis end at the setting in use, and none is of an untrained model.
+    """
+    found = []
+    for panel, curve in wanted:
+        kinds = (False,) if panel else (False, True)  # untrained
+        lines = [line for row in section.rows for one in kinds for line in _lines(row, curve["name"], untrained=one)]
+        if panel and not curve["log_x"]:
+            lines = [kept for line in lines if (kept := _before_mark(line))]
+        if lines:
+            found.append((panel, curve, lines))
     if not found:
         return []
     every = [line for _, _, lines in found for line in lines]
@@ -102,7 +96,8 @@ def _draw_panels(
         handles.append(Line2D([], [], color=style.FAINT, linestyle=":", label="setting in use"))
     if any(line.untrained for line in every):
         handles.append(Line2D([], [], color=style.FAINT, linestyle="--", label="the same model, untrained"))
-    figure, panels = style.panels(title, len(found), len(found), (wide, high), handles)
+    size = (4.0, 3.0) if wanted[0][0] else (6.6, 3.9)
+    figure, panels = style.panels(title, len(found), len(found), size, handles)
     for axes, (panel, curve, lines) in zip(panels, found, strict=True):
         if panel or any(line.half is not None for line in lines):
             axes.set_title(style.literal(panel) or _MEANS)
@@ -112,14 +107,22 @@ def _draw_panels(
 
 def fill(axes: Axes, lines: list[MeanLine], curve: dict[str, Any], looks: style.Looks) -> None:
     """The lines, their marks, and the scales and labels that `curve` has (`x_label`, `y_label`, `log_x`)."""
+    log = _scale(axes, lines, log_x=curve["log_x"])
     for line in lines:
-        _draw(axes, line, looks)
+        colour = looks.colour(line.label)
+        marker = looks.marker(line.label) if len(line.x) < _MANY else None
+        drawn = {"linestyle": "--" if line.untrained else "-", "marker": marker, "markersize": 4.5}
+        axes.plot(line.x, line.mean, color=colour, markeredgecolor="white", zorder=3, **drawn)
+        low, high = line.ends(log=log)
+        if line.half is not None and len(line.x) == 1:
+            axes.errorbar(line.x, line.mean, [line.mean - low, high - line.mean], color=colour, capsize=3, linewidth=1)
+        elif line.half is not None:
+            axes.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
     marks = {line.mark for line in lines if line.mark is not None}
     for mark in sorted(marks):
         owners = {line.label for line in lines if line.mark == mark}
         own = len(marks) > 1 and len(owners) == 1
         axes.axvline(mark, color=looks.colour(*owners) if own else style.FAINT, linestyle=":", linewidth=1.3, zorder=1)
-    _scale(axes, lines, log_x=curve["log_x"])
     axes.set_xlabel(style.literal(curve["x_label"]))
     axes.set_ylabel(style.literal(curve["y_label"]))
 
@@ -144,34 +147,19 @@ def _lines(row: Row, name: str, *, untrained: bool = False) -> list[MeanLine]:
     return lines
 
 
-def _draw(axes: Axes, line: MeanLine, looks: style.Looks) -> None:
-    colour = looks.colour(line.label)
-    marker = looks.marker(line.label) if len(line.x) < _MANY else None
-    drawn = {"linestyle": "--" if line.untrained else "-", "marker": marker, "markersize": 4.5}
-    axes.plot(line.x, line.mean, color=colour, markeredgecolor="white", zorder=3, **drawn)
-    if line.half is None:
-        return
-    if len(line.x) == 1:
-        axes.errorbar(line.x, line.mean, line.half, color=colour, capsize=3, linewidth=1.0)
-    else:
-        axes.fill_between(line.x, line.mean - line.half, line.mean + line.half, color=colour, alpha=0.18, linewidth=0)
+def _scale(axes: Axes, lines: list[MeanLine], *, log_x: bool) -> bool:
+    """Set the scales, and a range that the means determine: intervals over few seeds may leave the panel.
 
-
-def _scale(axes: Axes, lines: list[MeanLine], *, log_x: bool) -> None:
-    """Set the scales, and a range that the means determine: intervals over few seeds may leave the panel."""
+    Return whether the y axis is logarithmic.
+    """
     means = np.concatenate([line.mean for line in lines])
-    ends = np.concatenate(
-        [[*(line.mean - line.half), *(line.mean + line.half)] for line in lines if line.half is not None] or [means]
-    )
     low, high = means.min(), means.max()
-    if low > 0 and high / low > _STEEP:
-        axes.set_yscale("log")
-        axes.set_ylim(max(low / 3, min([low, *ends[ends > 0]])) / 1.2, min(high * 3, max(high, ends.max())) * 1.2)
+    log = bool(low > 0 and high / low > _STEEP)
+    lows, highs = (np.concatenate(ends) for ends in zip(*(line.ends(log=log) for line in lines), strict=True))
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(style.limits(means, [*lows, *highs], log=log))
+    if log:
         style.logarithmic(axes.yaxis, high / low)
-    else:
-        span = high - low or abs(high) or 1.0
-        low, high = max(low - span / 2, min(low, ends.min())), min(high + span / 2, max(high, ends.max()))
-        axes.set_ylim(low - 0.06 * span, high + 0.06 * span)
     x = [value for line in lines for value in line.x]
     if log_x:
         axes.set_xscale("log")
@@ -179,3 +167,4 @@ def _scale(axes: Axes, lines: list[MeanLine], *, log_x: bool) -> None:
         style.logarithmic(axes.xaxis, max(x) / min(x))
     elif all(value == int(value) for value in x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return log

@@ -9,23 +9,16 @@ from bench.report.plots import bars, curves, learning, sheets, style
 
 
 def write(root: Path, sections: list[Section]) -> list[Path]:
-    """Draw every section and return the paths written. A plot says what a record or folder lacks."""
+    """Draw every section and return the paths written; what no record or folder has is left out."""
     looks = style.Looks(row.label for section in sections for row in section.rows)
     written = []
     with style.style():
         for section in sections:
             folder = root / section.folder
-
-            def place(name: str, folder: Path = folder) -> Path:
-                return folder / f"{name.replace('-', '_')}.png"
-
-            written += [
-                *(path for name in sheets.SHEETS for path in sheets.sheet(section, place(name), name)),
-                *sheets.reconstructions(section, place("reconstructions")),
-                *sheets.nearest(section, place("nearest")),
-                learning.learning_curves(section, place("learning_curves"), looks),
-                *bars.scores(section, folder, looks),
-                *curves.curves(section, folder, looks),
-                learning.score_against_seconds(section, place("score_against_seconds"), looks),
-            ]
+            for name in sheets.SHEETS:
+                written += sheets.sheet(section, folder / f"{name}.png")
+            written += sheets.reconstructions(section, folder / "reconstructions.png")
+            written += sheets.nearest(section, folder / "nearest.png")
+            written += learning.learning_curves(section, folder / "learning_curves.png", looks)
+            written += bars.scores(section, folder, looks) + curves.curves(section, folder, looks)
     return written

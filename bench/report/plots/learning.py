@@ -1,9 +1,8 @@
-"""Learning curves, and the lead score against the time that it cost."""
+"""Learning curves: every logged scalar against the update."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,39 +20,24 @@ from bench.results.record import Record
 _CLIP = 5.0  # a panel whose full range is more than this many times its middle 98 % shows the middle
 
 
-def learning_curves(section: Section, path: Path, looks: style.Looks) -> Path:
-    """For each model, a panel per logged scalar against the update, with one line per training seed."""
-    title = f"{section.title}: learning curves"
+def learning_curves(section: Section, path: Path, looks: style.Looks) -> list[Path]:
+    """For each model, a panel per logged scalar, with a line per training seed; nothing if no log can be read."""
     logs = {record.path: log for record in section.records if (log := _log(record)) is not None}
     own = {row.label: [logs[record.path] for record in row.records if record.path in logs] for row in section.rows}
     names = {label: dict.fromkeys(name for log in found for name in log.columns[1:]) for label, found in own.items()}
     wanted = [(row, name) for row in section.rows for name in names[row.label]]
     if not wanted:
-        return style.message(path, title, "no log can be read")
+        return []
     dashes = {seed: style.DASHES[i % len(style.DASHES)] for i, seed in enumerate(section.seeds)}
     handles = style.legend([row for row in section.rows if own[row.label]], looks, linestyle="-", marker=False)
     for seed, dash in dashes.items():
         handles.append(Line2D([], [], color=style.FAINT, linestyle=dash, label=f"seed {seed}"))
     if any(row.failed for row, _ in wanted):
         handles.append(Line2D([], [], color=style.INK, marker="x", linestyle="none", label="ended early"))
-    figure, panels = style.panels(title, len(wanted), 4, (3.5, 2.2), handles)
+    figure, panels = style.panels(style.heading(section, path), len(wanted), 4, (3.5, 2.2), handles)
     for axes, (row, name) in zip(panels, wanted, strict=True):
         _curve(axes, name, row, logs, dashes, looks.colour(row.label))
-    return style.save(figure, path)
-
-
-def score_against_seconds(section: Section, path: Path, looks: style.Looks) -> Path:
-    """The lead score against training seconds and against seconds per 1,000 samples, a dot per training seed."""
-    lead = section.lead
-    if lead is None:
-        return style.message(path, f"{section.title}: score against seconds", style.nothing(section))
-    title = f"{section.title}: {lead['label']} ({style.direction(lead)}) against time"
-    figure, (left, right) = style.panels(title, 2, 2, (4.2, 3.4), style.legend(section.rows, looks), above=0.1)
-    _scatter(left, section, lead["name"], lambda record: record.data["training"]["seconds"], looks)
-    _scatter(right, section, lead["name"], lambda record: 1000 / (record.samples_per_second or math.inf), looks)
-    left.set(xlabel="training seconds", ylabel=style.literal(lead["label"]))
-    right.set(xlabel="seconds per 1,000 samples")
-    return style.save(figure, path)
+    return [style.save(figure, path)]
 
 
 def _log(record: Record) -> pd.DataFrame | None:
@@ -106,19 +90,3 @@ def _limit(axes: Axes, values: np.ndarray) -> bool:
     drawn = [line.get_ydata() for line in axes.get_lines() if len(line.get_ydata())]
     axes.set_ylim(low - pad, high + pad)
     return any(np.min(y) < low - pad or np.max(y) > high + pad for y in drawn)
-
-
-def _scatter(axes: Axes, section: Section, name: str, seconds: Callable[[Record], float], looks: style.Looks) -> None:
-    spans = []
-    for row in section.rows:
-        scored = [(record, entry["value"]) for record in row.finished if (entry := record.metric(name))]
-        dots = [(x, value) for record, value in scored if (x := seconds(record))]
-        spans += [x for x, _ in dots]
-        look = {"marker": looks.marker(row.label), "color": looks.colour(row.label), "markeredgecolor": "white"}
-        axes.plot([x for x, _ in dots], [y for _, y in dots], linestyle="none", markersize=7, alpha=0.85, **look)
-    if not spans:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=style.FAINT)
-        return
-    axes.set_xscale("log")
-    axes.set_xlim(min(spans) / 2, max(spans) * 2)  # at least a factor of four: two ticks of 1, 2, 5 always fit
-    style.logarithmic(axes.xaxis, max(spans) / min(spans))

@@ -124,19 +124,30 @@ def words(path: Path) -> tuple[str, str]:
     return (known["title"], known["text"]) if known else (" ".join(re.split("[-_ ]+", path.stem)).strip(), "")
 
 
+def heading(section: Section, path: Path) -> str:
+    """The title inside the plot: `digits: learning curves`."""
+    title = words(path)[0]
+    return f"{section.title}: {title[0].lower()}{title[1:]}"
+
+
 def direction(metric: dict[str, Any]) -> str:
     """The direction in which a score improves, in words."""
     return "a description, not ranked" if metric["better"] == "none" else f"{metric['better']} is better"
 
 
-def nothing(section: Section) -> str:
-    """Why a section has no numbers to plot."""
-    return f"no run finished: {'; '.join(f'{row.label}: {row.status}' for row in section.rows)}"
-
-
 def tick(value: float) -> str:
     """A number at an axis: short, with commas between thousands."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def limits(values: Sequence[float], ends: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """The ends of an axis, which the values determine: `ends` of intervals over few seeds may lie outside."""
+    low, high = min(values), max(values)
+    least, most = min([low, *ends]), max([high, *ends])
+    if log:
+        return max(low / 3, least) / 1.2, min(high * 3, most) * 1.2
+    span = high - low or abs(high) or 1.0
+    return max(low - span / 2, least) - 0.06 * span, min(high + span / 2, most) + 0.06 * span
 
 
 def logarithmic(axis: Axis, ratio: float) -> None:
@@ -170,11 +181,3 @@ def save(figure: Figure, path: Path) -> Path:
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
     write_bytes(path, content.getvalue())
     return path
-
-
-def message(path: Path, title: str, text: str) -> Path:
-    """A plot that says why there is nothing to plot. It also replaces any plot from an earlier build."""
-    figure = Figure(figsize=(6, 1.6))
-    figure.text(0.5, 0.8, literal(title), ha="center", va="center", fontsize=TITLE, wrap=True)
-    figure.text(0.5, 0.35, literal(text), ha="center", va="center", fontsize=LABEL, color=FAINT, wrap=True)
-    return save(figure, path)

@@ -39,18 +39,15 @@ def enlargement(pixels: Pixels) -> int:
 
 def mosaic(rows: Sequence[Sequence[Pixels]]) -> Pixels:
     """Images of one size side by side with white gaps, enlarged by repeating pixels; short rows end in white."""
-    first = rows[0][0]
-    factor = enlargement(first)
-    height, width = (side * factor for side in first.shape[:2])
-    columns = max(len(row) for row in rows)
-    shape = (len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, *first.shape[2:])
-    canvas = np.full(shape, 255, dtype=np.uint8)
-    for i, row in enumerate(rows):
-        for j, pixels in enumerate(row):
-            top, left = i * (height + GAP), j * (width + GAP)
-            enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-            canvas[top : top + height, left : left + width] = enlarged
-    return canvas
+    factor, columns = enlargement(rows[0][0]), max(len(row) for row in rows)
+
+    def spaced(pixels: Pixels) -> Pixels:
+        gaps = [(0, GAP), (0, GAP), (0, 0)][: pixels.ndim]
+        return np.pad(pixels.repeat(factor, axis=0).repeat(factor, axis=1), gaps, constant_values=255)
+
+    white = np.full_like(rows[0][0], 255)
+    full = [[*map(spaced, row), *[spaced(white)] * (columns - len(row))] for row in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in full])[:-GAP, :-GAP]
 
 
 def crop(rows: list[list[Pixels]], *, most_rows: int, most_pixels: int, ends: bool = False) -> list[list[Pixels]]:

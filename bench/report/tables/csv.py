@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import pandas as pd
 
 from bench.report.tables.model import Table
 
 
 def render(lines: Iterable[Mapping[str, Any]]) -> str:
     """The lines below a header of all their fields; a field that a line does not have is empty in it."""
-    lines, text = list(lines), io.StringIO()
-    names = dict.fromkeys(name for line in lines for name in line)
-    writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def lines_of(table: Table) -> Iterable[dict[str, Any]]:

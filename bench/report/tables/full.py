@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.content.ranking import Ranking, rank
-from bench.report.content.rows import ReferenceRow, Row, Summary
+from bench.report.content.rows import ReferenceRow, Row, Summary, at
 from bench.report.content.sections import Section
 from bench.results.record import Record
 
@@ -16,6 +16,25 @@ _METRIC_FACTS = {  # field of a metric -> its column, after the label; "n" alone
     "n": "measured on",
     "budget": "budget",
     "budget_unit": "budget unit",
+}
+_OF_ROWS = {  # column -> the field of a record
+    "latent dimensions": "latent_dimensions",
+    "parameters": "parameters",
+    "parameters trained": "parameters_trained",
+    "planned updates": "training.planned_updates",
+    "network evaluations per sample": "network_evaluations_per_sample",
+    "device": "environment.device",
+}
+_OF_CELLS = {
+    **{name: name for name in ("status", "message", "profile", "parameters")},
+    "parameters trained": "parameters_trained",
+    "updates": "training.updates",
+    "planned updates": "training.planned_updates",
+    "training seconds": "training.seconds",
+    "network evaluations per sample": "network_evaluations_per_sample",
+    "samples per second": "throughput.samples_per_second",
+    "peak memory MiB": "throughput.peak_memory_mib",
+    "device": "environment.device",
 }
 
 
@@ -54,15 +73,10 @@ def _model(section: Section, row: Row, ranking: Ranking) -> dict[str, Any]:
         "seeds diverged": len(row.diverged),
         "seeds out of memory": len(row.failed) - len(row.diverged),
         "seeds without a record": len(row.absent),
-        "latent dimensions": row.fact("latent_dimensions"),
-        "parameters": row.fact("parameters"),
-        "parameters trained": row.fact("parameters_trained"),
-        "planned updates": (row.fact("training") or {}).get("planned_updates"),
-        "network evaluations per sample": row.fact("network_evaluations_per_sample"),
-        "device": (row.fact("environment") or {}).get("device"),
+        **{column: row.fact(path) for column, path in _OF_ROWS.items()},
     }
-    line |= _statistics("training seconds", row.summary(lambda record: record.data["training"]["seconds"]))
-    line |= _statistics("samples per second", row.summary(lambda record: record.samples_per_second))
+    line |= _statistics("training seconds", row.summary("training.seconds"))
+    line |= _statistics("samples per second", row.summary("throughput.samples_per_second"))
     for metric in section.metrics:
         name, label = metric["name"], metric["label"]
         line |= _statistics(label, row.score(name))
@@ -94,18 +108,10 @@ def _untrained(section: Section, row: Row) -> dict[str, Any]:
 
 def _statistics(label: str, summary: Summary | None) -> dict[str, Any]:
     """Mean, standard deviation, count and 95 % interval: that of the mean over seeds or, for one seed, its own."""
-    mean, std, n, interval = (
-        (summary.mean, summary.std, summary.n, summary.interval) if summary else (None, None, 0, None)
-    )
-    low, high = interval or (None, None)
-    return {
-        f"{label} mean": mean,
-        f"{label} std": std,
-        f"{label} n": n,
-        f"{label} 95% low": low,
-        f"{label} 95% high": high,
-        f"{label} interval of": summary.interval_of if summary and interval else None,
-    }
+    mean, std, n = (summary.mean, summary.std, summary.n) if summary else (None, None, 0)
+    low, high, of = (*summary.interval, summary.interval_of) if summary and summary.interval else (None, None, None)
+    values = {"mean": mean, "std": std, "n": n, "95% low": low, "95% high": high, "interval of": of}
+    return {f"{label} {what}": value for what, value in values.items()}
 
 
 def _facts(label: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -114,21 +120,11 @@ def _facts(label: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(section: Section, row: Row, record: Record, root: Path) -> dict[str, Any]:
-    data = record.data
-    throughput = data["throughput"] or {}
     line = _place(section) | {
         "model": row.label,
         "training seed": record.seed,
-        "evaluation seeds": _spaced(data["evaluation_seeds"]),
-        **{name: data[name] for name in ("status", "message", "profile", "parameters")},
-        "parameters trained": data["parameters_trained"],
-        "updates": data["training"]["updates"],
-        "planned updates": data["training"]["planned_updates"],
-        "training seconds": data["training"]["seconds"],
-        "network evaluations per sample": data["network_evaluations_per_sample"],
-        "samples per second": throughput.get("samples_per_second"),
-        "peak memory MiB": throughput.get("peak_memory_mib"),
-        "device": data["environment"]["device"],
+        "evaluation seeds": _spaced(record.data["evaluation_seeds"]),
+        **{column: at(record.data, path) for column, path in _OF_CELLS.items()},
         "record": record.path.relative_to(root).as_posix(),
     }
     for metric in section.metrics:

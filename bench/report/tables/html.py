@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from bench.report.content import sentences
 from bench.report.content.numerals import NONE
 from bench.report.tables.model import Cell, Table
 
@@ -20,14 +21,7 @@ _UNPRINTABLE = re.compile(
 
 def environment(folder: Path) -> Environment:
     """Templates of a folder: every text is escaped, and an unprintable character is shown as U+FFFD."""
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
+    return sentences.environment(folder, {}, autoescape=True, finalize=_printable)
 
 
 def _printable(value: Any) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from bench.report.tables.model import Cell, Table
+from bench.report.content.sentences import environment
+from bench.report.tables.model import Table
 
 PREAMBLE = "% In the preamble: \\usepackage{booktabs,graphicx}. For pdflatex, UTF-8 input (the default since 2018)."
 _ESCAPES = {
@@ -35,29 +37,15 @@ def sentences(lines: Iterable[str]) -> str:
 
 def float_of(tables: Iterable[Table], caption: str, label: str = "", *, titled: bool = True) -> str:
     """A float with the tables below one another, each with its title above if `titled`; `caption` is LaTeX."""
-    lines = [rf"\caption{{{caption}}}", *([rf"\label{{{label}}}"] if label else [])]
-    for table in tables:
-        lines += tabular(table, table.title if titled else "")
-    return "\n".join([r"\begin{table*}[tbp]", r"\centering", *lines, r"\end{table*}"])
+    template = _TEMPLATES.get_template("table.tex")
+    return template.render(tables=tables, caption=caption, label=label, titled=titled, escape=escape)
 
 
-def tabular(table: Table, title: str) -> list[str]:
-    """The lines of the table, with the title above it and the references below a rule."""
-    header = [Cell(column.header) for column in table.columns]
-    return [
-        rf"\par\smallskip {escape(title)}\par\smallskip",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-        r"\toprule",
-        _row(header),
-        r"\midrule",
-        *map(_row, table.rows),
-        *([r"\midrule", *map(_row, table.below)] if table.below else []),
-        r"\bottomrule",
-        r"\end{tabular}}",
-    ]
-
-
-def _row(cells: list[Cell]) -> str:
-    texts = (rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text) for cell in cells)
-    return " & ".join(texts) + r" \\"
+_TEMPLATES = environment(
+    Path(__file__).parent,
+    {"tex": escape},
+    block_start_string="<%",  # braces are LaTeX's own
+    block_end_string="%>",
+    variable_start_string="<<",
+    variable_end_string=">>",
+)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from bench.report.content.numerals import number, plus_minus
+from bench.report.content.rows import Summary
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -17,6 +20,16 @@ class Cell:
     bold: bool = False  # best of its column beyond chance
     link: str = ""  # to a place on a page: `#section-1`
     fields: Mapping[str, Any] | None = None  # of a CSV file, by name; None: the value or else the text, by the header
+
+    @classmethod
+    def of(cls, value: float | None) -> Cell:
+        """A number, or a dash."""
+        return cls(number(value), value)
+
+    @classmethod
+    def mean(cls, summary: Summary | None, text: str = "", **more: Any) -> Cell:
+        """A mean over seeds, as `text` if there is any: `mean ± half` otherwise."""
+        return cls(text or plus_minus(summary), summary.mean if summary else None, **more)
 
 
 @dataclass(frozen=True)

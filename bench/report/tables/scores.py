@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, plus_minus, score_text
+from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, score_text
 from bench.report.content.ranking import rank, role
-from bench.report.content.rows import Row, Summary
+from bench.report.content.rows import Row
 from bench.report.content.sections import EQUAL, Section
+from bench.report.content.summary import short_names
 from bench.report.tables.model import Cell, Column, Table
-from bench.results.record import Record
 
 _PATHS = {"": "Interpolation between samples", "real ends": "Interpolation between real images"}
+_COSTS = ["model", "parameters (trained)", "updates", "training seconds", "network evaluations per sample", "samples/s"]
 ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
 Metrics = list[dict[str, Any]]
 
@@ -31,9 +32,12 @@ def tables(section: Section) -> list[Table]:
     again = [metric for metric in samples if metric.get("table") == EQUAL]
     samples = [metric for metric in samples if metric not in again]
     status = [Cell(row.status) for row in section.rows]
+    features, short = _features(variety), short_names(section)
     found = [
         _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
-        _scores(section, "Samples: fidelity, variety and memorization", variety, *_shortened(variety)),
+        _scores(
+            section, f"Samples: fidelity, variety and memorization{features}", variety, short if features else None
+        ),
         _scores(section, *_equal(again)),
         _scores(section, "Reconstruction", reconstruction, dimensions=True),
     ]
@@ -44,7 +48,7 @@ def tables(section: Section) -> list[Table]:
         headers = {metric["name"]: metric["name"].partition(", ")[0] for metric in metrics}
         found.append(_scores(section, _PATHS.get(kind, f"Interpolation, {kind}"), metrics, headers))
     found.append(_scores(section, "Diagnostics", groups.get("diagnostics", [])))
-    found.append(_cost(section))
+    found.append(Table.of_rows("Cost", _COSTS, map(_costs, section.rows)))
     return [table for table in found if len(table.columns) > 1]
 
 
@@ -52,8 +56,7 @@ def _scores(
     section: Section,
     title: str,
     metrics: Metrics,
-    headers: dict[str, str] | None = None,
-    features: str = "",
+    headers: dict[str, str] | None = None,  # where they are not the labels
     status: Sequence[Cell] = (),
     dimensions: bool = False,  # show the latents'
 ) -> Table:
@@ -64,30 +67,26 @@ def _scores(
     untrained = [row for row in section.rows if any(row.untrained(name) for name in names)]
     below = [section.reference_label(one, names) for one in references]
     below += [f"{row.label}, untrained" for row in untrained]
-    columns = [_models(section, [Cell(label) for label in below])]
+    columns = [Column("model", [Cell(row.label) for row in section.rows], [Cell(label) for label in below])]
     if dimensions and any(row.fact("latent_dimensions") for row in section.rows):
-        own, first = ([_whole(row.fact("latent_dimensions")) for row in rows] for rows in (section.rows, untrained))
+        own, first = ([Cell.of(row.fact("latent_dimensions")) for row in rows] for rows in (section.rows, untrained))
         columns.append(Column("latent dimensions", own, [*(Cell(NONE) for _ in references), *first]))
     for metric, budgets in zip(metrics, _budgets(section, names), strict=True):
         name = metric["name"]
         cells = [
-            Cell(score_text(row, name), _mean(row.score(name)), bold=ranking.best.get(name) == row.label)
+            Cell.mean(row.score(name), score_text(row, name), bold=ranking.best.get(name) == row.label)
             for row in section.rows
         ]
         found = [reference.metrics.get(name) for reference in references]
         own = [Cell(bracketed(one["value"], one["interval"]), one["value"]) if one else Cell(NONE) for one in found]
-        own += [Cell(estimate(row.untrained(name)), _mean(row.untrained(name))) for row in untrained]
+        own += [Cell.mean(first, estimate(first)) for first in (row.untrained(name) for row in untrained)]
         header = headers[name] if headers else metric["label"]
         columns.append(Column(header + ARROWS[metric["better"]], cells, own, role(ranking, metric)))
         if budgets:
             columns.append(Column("budget", [Cell(budget) for budget in budgets], [Cell(NONE) for _ in below]))
     if status:
         columns.append(Column("status", list(status), [Cell() for _ in below]))
-    return Table(title + features, columns)
-
-
-def _whole(value: float | None) -> Cell:
-    return Cell(NONE if value is None else f"{value:,.0f}", value)
+    return Table(title, columns)
 
 
 def _equal(metrics: Metrics) -> tuple[str, Metrics, dict[str, str]]:
@@ -108,46 +107,21 @@ def _budgets(section: Section, names: list[str]) -> list[list[str]]:
     ]
 
 
-def _shortened(metrics: Metrics) -> tuple[dict[str, str], str]:
-    """Headers without the extractor in which all labels end, and that extractor as an addition to the table's title."""
-    headers = {metric["name"]: metric["label"] for metric in metrics}
-    ends = {name: end for name, label in headers.items() if (end := re.fullmatch(r"(.+?)\((.+)\)", label))}
-    extractors = {ends[one["name"]].group(2) for one in metrics if one["name"] in ends and one.get("extractor")}
-    if len(extractors) != 1:
-        return headers, ""
-    (extractor,) = extractors
-    headers |= {name: end.group(1) for name, end in ends.items() if end.group(2) == extractor}
-    return headers, f" (features of {extractor})"
+def _features(metrics: Metrics) -> str:
+    """The extractor in which the labels end, as an addition to the table's title; empty where there are several."""
+    ends = (re.search(r"\((.+)\)$", one["label"]) for one in metrics if one.get("extractor"))
+    found = {end.group(1) for end in ends if end}
+    return f" (features of {found.pop()})" if len(found) == 1 else ""
 
 
-def _cost(section: Section) -> Table:
-    def column(header: str, cell: Callable[[Row], Cell]) -> Column:
-        return Column(header, [cell(row) for row in section.rows])
-
-    def mean(value: Callable[[Record], float | None]) -> Callable[[Row], Cell]:
-        return lambda row: Cell(plus_minus(row.summary(value)), _mean(row.summary(value)))
-
-    def parameters(row: Row) -> Cell:
-        needed, trained = row.fact("parameters"), row.fact("parameters_trained")
-        return Cell(NONE if needed is None else f"{number(needed)} ({number(trained)})", needed)
-
-    def updates(row: Row) -> Cell:
-        summary = row.summary(lambda record: record.data["training"]["updates"])
-        return Cell(plus_minus(summary), summary.mean) if summary and summary.std else _whole(_mean(summary))
-
-    columns = [
-        column("parameters (trained)", parameters),
-        column("updates", updates),
-        column("training seconds", mean(lambda record: record.data["training"]["seconds"])),
-        column("network evaluations per sample", lambda row: _whole(row.fact("network_evaluations_per_sample"))),
-        column("samples/s", mean(lambda record: record.samples_per_second)),
+def _costs(row: Row) -> list[str | Cell]:
+    needed, trained = row.fact("parameters"), row.fact("parameters_trained")
+    updates = row.summary("training.updates")
+    return [
+        row.label,
+        Cell(NONE if needed is None else f"{number(needed)} ({number(trained)})", needed),
+        Cell.mean(updates) if updates and updates.std else Cell.of(updates and int(updates.mean)),
+        Cell.mean(row.summary("training.seconds")),
+        Cell.of(row.fact("network_evaluations_per_sample")),
+        Cell.mean(row.summary("throughput.samples_per_second")),
     ]
-    return Table("Cost", [_models(section), *columns])
-
-
-def _models(section: Section, references: Sequence[Cell] = ()) -> Column:
-    return Column("model", [Cell(row.label) for row in section.rows], list(references))
-
-
-def _mean(summary: Summary | None) -> float | None:
-    return summary.mean if summary else None

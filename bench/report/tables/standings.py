@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.report.content import statistics
-from bench.report.content.numerals import NONE, bracketed, count, listed, number, once, plus_minus, score_text
+from bench.report.content.numerals import NONE, bracketed, count, listed, number, once, score_text
 from bench.report.content.ranking import Ranking, rank
 from bench.report.content.rows import Row
 from bench.report.content.sections import Section
@@ -49,44 +49,34 @@ def standings(section: Section, origin: Mapping[Path, str]) -> Table:
 
 
 def _row(section: Section, row: Row, place: str, ranking: Ranking, origin: Mapping[Path, str]) -> list[str | Cell]:
-    lead = section.lead
-    assert lead is not None
-    name = lead["name"]
-    own = row.score(name)
+    assert section.lead is not None
+    name = section.lead["name"]
     p = ranking.p_values.get(name, {}).get(row.label)
-    seconds = row.summary(lambda record: record.data["training"]["seconds"])
-    speed = row.summary(lambda record: record.samples_per_second)
     return [
         Cell(place, float(place) if place != NONE else None),
         row.label,
-        Cell(score_text(row, name), own.mean if own else None, bold=ranking.best.get(name) == row.label),
-        _behind(section, row, ranking) if place not in (NONE, "1") else Cell(NONE),
+        Cell.mean(row.score(name), score_text(row, name), bold=ranking.best.get(name) == row.label),
+        _behind(section, name, row, ranking) if place not in (NONE, "1") else Cell(NONE),
         Cell(NONE if p is None else "< 0.0001" if p < 1e-4 else f"{p:.2g}", p),
-        Cell(number(len(row.finished)), len(row.finished)),
-        _number(row.fact("parameters")),
-        _number(row.fact("network_evaluations_per_sample")),
-        Cell(plus_minus(seconds), seconds.mean if seconds else None),
-        Cell(plus_minus(speed), speed.mean if speed else None),
+        Cell.of(len(row.finished)),
+        Cell.of(row.fact("parameters")),
+        Cell.of(row.fact("network_evaluations_per_sample")),
+        Cell.mean(row.summary("training.seconds")),
+        Cell.mean(row.summary("throughput.samples_per_second")),
         listed(once(origin[record.path] for record in row.records)),
     ]
 
 
-def _behind(section: Section, row: Row, ranking: Ranking) -> Cell:
+def _behind(section: Section, name: str, row: Row, ranking: Ranking) -> Cell:
     """How much worse than the leader, as a number above 0, with its interval where both have two seeds."""
-    lead = section.lead
-    assert lead is not None
-    first = next(one for one in section.rows if one.label == ranking.order[lead["name"]][0])
-    best, own = first.values(lead["name"]), row.values(lead["name"])
-    worse, better = (best, own) if lead["better"] == "higher" else (own, best)
-    if min(len(best), len(own)) < 2:
-        value = float(np.mean(worse) - np.mean(better))
-        return Cell(bracketed(value, None), value)
+    first = next(one for one in section.rows if one.label == ranking.order[name][0])
+    worse, better = row.values(name), first.values(name)
+    if float(np.mean(worse)) < float(np.mean(better)):  # higher is better
+        worse, better = better, worse
+    if min(len(worse), len(better)) < 2:
+        return Cell.of(float(np.mean(worse) - np.mean(better)))
     gap = statistics.effect(worse, better)
     return Cell(bracketed(gap.difference, (gap.low, gap.high)), gap.difference)
-
-
-def _number(value: float | None) -> Cell:
-    return Cell(number(value), value)
 
 
 def protocols(sections: Sequence[Section], links: Sequence[str]) -> Table:
