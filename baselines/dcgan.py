@@ -100,16 +100,20 @@ class DCGANTrainer:
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update of each net on `images` (n, C, H, W) in [-1, 1]."""
         model = self.model.train()
+
+        def logits(images: Tensor) -> Tensor:
+            return self.discriminator(images).float()  # the losses are float32 at any training.precision
+
         fakes = model.generator(model.sample_latents(len(images), generator)[:, :, None, None])
 
         # real and generated images in batches of their own, as batch norm in the discriminator wants it
-        real, fake = self.discriminator(images), self.discriminator(fakes.detach())
+        real, fake = logits(images), logits(fakes.detach())
         discriminator_loss = F.softplus(-real).mean() + F.softplus(fake).mean()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         discriminator_loss.backward()
         self.discriminator_optimizer.step()
 
-        generator_loss = F.softplus(-self.discriminator(fakes)).mean()
+        generator_loss = F.softplus(-logits(fakes)).mean()
         self.generator_optimizer.zero_grad(set_to_none=True)
         generator_loss.backward()
         self.generator_optimizer.step()

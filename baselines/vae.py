@@ -74,7 +74,7 @@ class VAE(InvertingModel):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (n, latent), of the approximate posterior."""
-        mean, log_variance = self.encoder(images).flatten(1).chunk(2, dim=1)
+        mean, log_variance = self.encoder(images).to(images.dtype).flatten(1).chunk(2, dim=1)
         return mean, log_variance
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class VAETrainer:
         model = self.model.train()
         mean, log_variance = model.encode(images)
         eps = torch.randn(mean.shape, generator=generator, device=mean.device)
-        decoded = model.decoder((mean + eps * (log_variance / 2).exp())[:, :, None, None])
+        decoded = model.decoder((mean + eps * (log_variance / 2).exp())[:, :, None, None]).to(images.dtype)
         error = (decoded - images).square()
         fixed = self.config.variance
         variance = error.new_full((), fixed) if fixed else error.mean().detach().clamp_min(LEAST_VARIANCE)

@@ -16,7 +16,7 @@ from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
 from bench.evaluation.throughput import sampler_throughput
 from bench.grid.run_state import RunState
-from bench.grid.training import TrainingConfig, train
+from bench.grid.training import TrainingConfig, one_update, train
 from ebm.energy import ENERGY_NETS
 from ebm.engine import graphs
 from ebm.langevin import ChainSettings, langevin
@@ -179,6 +179,23 @@ def test_a_second_wait_is_found(device, tmp_path, monkeypatch):
     said = r"waited 22 times .* not 12: .*_local_scalar_dense at tests/test_cuda_paths\.py"
     with pytest.raises(ForbiddenError, match=said), device.waiting_at_most(10 + 2):
         train(t, data, seed=0, folder=cell_folder(tmp_path), config=WATCH, progress=False)
+
+
+@every_model
+def test_bf16_is_that_of_the_cpu_and_waits_no_more(name, device):
+    """Autocast on the device, the chains outside it."""
+    there, here = (trainer(name, device=one, updates=2) for one in (CUDA, torch.device("cpu")))
+    for t, own in ((there, CUDA), (here, torch.device("cpu"))):
+        x, state = DATA[:8].to(own), RunState(0, 0.0, [], {})
+        with device.waiting_at_most(2 if own is CUDA else 0):
+            for _ in range(2):
+                one_update(t, lambda _, x=x: x, state, 0, lambda: 0.0, "bf16")
+    assert all(p.dtype == torch.float32 for net in there.networks for p in net.parameters())
+    plain = trainer(name, device=CUDA, updates=2)
+    one_update(plain, lambda _: DATA[:8].to(CUDA), RunState(0, 0.0, [], {}), 0, lambda: 0.0, "float32")
+    assert not torch.equal(weights(there), weights(plain))
+    moved = weights(there) - weights(trainer(name))
+    assert torch.nn.functional.cosine_similarity(moved, weights(here) - weights(trainer(name)), dim=0) > 0.9
 
 
 @every_model
