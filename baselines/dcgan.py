@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.nets import downward, upward
+from baselines.nets import downward, laid_out, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.optimizers import load_optimizer
@@ -90,8 +90,8 @@ class DCGANTrainer:
             self.discriminator = downward(1, image_shape[0], image_shape[1], config.width)
             for net in (self.model, self.discriminator):
                 net.apply(_dcgan_weights)
-        self.model.to(device).eval()
-        self.discriminator.to(device)
+        laid_out(self.model, device).eval()
+        laid_out(self.discriminator, device)
         self.networks = (self.model, self.discriminator)
         betas = (config.beta1, 0.999)
         self.generator_optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=betas)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from baselines.nets import downward, upward
+from baselines.nets import downward, laid_out, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.model import Observer
@@ -122,7 +122,7 @@ class VAETrainer:
         self.config = config
         with seeded_init(generator):
             self.model = VAE(image_shape, config.latent, config.width, config.inversion_lr)
-        self.model.to(device).eval()
+        laid_out(self.model, device).eval()
         self.networks = (self.model,)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(config.beta1, 0.999))
 
