@@ -1,7 +1,7 @@
-"""`nox -s benchmark`, `paper`, `race`, `tests`, `lint`, `docs`, `kernels`, `faults`, `fuzz`, `trackers` or `gpu`.
+"""Sessions: benchmark, paper, race, tests, pythons, lint, docs, kernels, faults, fuzz, trackers and gpu (`nox --list`).
 
-All share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch. What follows
-`--` goes to the command.
+All but `pythons` share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch.
+What follows `--` goes to the command.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ STAMP = VENV / ".installed"  # hash of what was installed for
 TORCHEBM, EBMKIT = "0.8.9", "0.16.0"  # peers of the kernels; pyproject.toml's extra `peers` has the first as well
 PEERS = VENV / "peers" / "ebmkit"
 INPUTS = ("pyproject.toml", "constraints.txt")
+
+
+def supported() -> tuple[tuple[int, int], tuple[int, int]]:
+    """The lowest and the highest Python that pyproject.toml takes, as (3, minor)."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', text)
+    low, minor, high, beyond = map(int, needed.groups())
+    return (low, minor), (high, beyond - 1)
+
+
+PYTHONS = [f"3.{minor}" for minor in range(supported()[0][1], supported()[1][1] + 1)]
+TESTS = ("-m", "pytest", "-n", "auto", "--dist", "loadfile")  # a file's tests share their fixtures, and so a process
 
 
 def environment(session: nox.Session) -> str:
@@ -54,10 +66,7 @@ def environment(session: nox.Session) -> str:
 
 def _refuse_other_pythons(session: nox.Session) -> None:
     """End the session before anything is downloaded where the project does not take the environment's Python."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    needed = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', text)
-    *lowest, major, beyond = map(int, needed.groups())
-    lowest, highest, found = tuple(lowest), (major, beyond - 1), tuple(sys.version_info[:2])
+    (lowest, highest), found = supported(), tuple(sys.version_info[:2])
     if PYTHON.exists():
         tell = "import sys; print(*sys.version_info[:2])"
         run = subprocess.run([str(PYTHON), "-c", tell], check=True, capture_output=True, text=True)
@@ -97,10 +106,18 @@ def race(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite, a process for each core; a file's tests share their fixtures, and so a process."""
-    session.run(
-        environment(session), "-m", "pytest", "-n", "auto", "--dist", "loadfile", *session.posargs, external=True
-    )
+    """The test suite, a process for each core."""
+    session.run(environment(session), *TESTS, *session.posargs, external=True)
+
+
+@nox.session(python=PYTHONS, venv_backend="venv", reuse_venv=True)
+def pythons(session: nox.Session) -> None:
+    """The test suite under each supported Python that is there, with an environment and a copy of torch for each.
+
+    `nox -s pythons-3.13` takes one of them; a Python that is not there is skipped.
+    """
+    session.install("--quiet", "--constraint", "constraints.txt", "--editable", ".[dev]")
+    session.run("python", *TESTS, *session.posargs)
 
 
 @nox.session

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines import ode
+from baselines.nets import laid_out
 from baselines.unet import UNet
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
@@ -27,7 +28,7 @@ from bench.contract.seeds import seeded_init
 from bench.errors import NotFiniteError
 
 RECONSTRUCT = ("inversion", "backward")
-GRAPHS = 2**28  # bytes that the graphs of an inversion's steps may hold, beyond one step's
+GRAPHS = 2**28  # bytes that the graphs of an inversion's steps may hold, but for the last one's
 
 
 @dataclass(frozen=True)
@@ -157,32 +158,26 @@ class Flow(InvertingModel):
     def decode_and_pull_back(self, z: Tensor, of_end: OfEnd) -> tuple[Tensor, Tensor]:
         """The flow's end, not clamped, and v^T dM/dz for v = of_end(M(z)), each (n, C, H, W).
 
-        The graphs of as many of the last steps are held as fit into `GRAPHS`; of the steps before them the states
-        alone are kept, and each is computed again on the way back (gradient checkpointing, Chen et al. 2016, arXiv
-        1604.06174).
+        The graphs of the first steps are held until they exceed `GRAPHS`. Of the others the states alone are kept, and
+        each is computed again on the way back (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174).
         """
-        steps = self.steps()
-        again = len(steps) - GRAPHS // (len(z) * self._graph_bytes(z[:1]))
-        first, last = steps[: max(again, 0)], steps[max(again, 0) :]
-        with torch.no_grad():
-            path = [z.detach(), *ode.states(self.velocity, z.detach(), first)]
-        end, v = pull_back(lambda x: [x, *ode.states(self.velocity, x, last)][-1], path.pop(), of_end)
-        for step, state in zip(reversed(first), reversed(path), strict=True):
-            _, v = pull_back(lambda x, step=step: step(self.velocity, x), state, lambda _, v=v: v)
-        return end, v
-
-    def _graph_bytes(self, z: Tensor) -> int:
-        """What the graph of a step from `z` holds, at least 1."""
-        held = 0
+        left, held = self.steps(), 0
 
         def count(tensor: Tensor) -> Tensor:
             nonlocal held
             held += tensor.nbytes
             return tensor
 
+        start = x = z.detach().requires_grad_()
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            self.steps()[0](self.velocity, z.detach().requires_grad_())
-        return max(1, held)
+            while left and held < GRAPHS:
+                x = left.pop(0)(self.velocity, x)
+        with torch.no_grad():
+            path = [x.detach(), *ode.states(self.velocity, x.detach(), left)]
+        v = of_end(path[-1])
+        for step, state in zip(reversed(left), reversed(path[:-1]), strict=True):
+            _, v = pull_back(lambda x, step=step: step(self.velocity, x), state, lambda _, v=v: v)
+        return path[-1], v if x is start else torch.autograd.grad(x, start, v)[0]
 
     def inversion_optimizer(self, latents: list[Tensor]) -> torch.optim.Optimizer:
         return torch.optim.Adam(latents, lr=self.settings.inversion_lr)
@@ -230,7 +225,7 @@ class FlowTrainer:
         channels, side, _ = image_shape
         with seeded_init(generator):
             net = UNet(channels, side, width=config.width, levels=config.levels, blocks=config.blocks)
-        self.net = net.to(device)
+        self.net = laid_out(net, device)
         self.model = Flow(copy.deepcopy(net) if config.ema else net, image_shape, config.sampler())
         self.model.eval()
         self.networks = (self.net,)

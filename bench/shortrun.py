@@ -18,7 +18,7 @@ from importlib import metadata
 DISTRIBUTION = "short-run-ebm-benchmark"
 COMMANDS = {  # name -> module with `main(argv)` and `parser()`, what it does
     "compare": ("bench.compare", "train, evaluate and compare models on data sets"),
-    "evaluate": ("bench.evaluate", "score a checkpoint, images made elsewhere or a generator"),
+    "evaluate": ("bench.evaluate", "score a trained model, images made elsewhere or a generator"),
     "report": ("bench.report.__main__", "rebuild tables, plots and page of a results folder"),
     "paper": ("bench.paper.__main__", "regenerate the paper's tables and figures"),
     "status": ("bench.status", "where each cell of a results folder is"),
@@ -26,6 +26,7 @@ COMMANDS = {  # name -> module with `main(argv)` and `parser()`, what it does
     "race": ("bench.race", "score against training time"),
     "leaderboard": ("bench.leaderboard", "several results folders on one page for each protocol"),
     "export": ("bench.export", "models as folders that the Hugging Face hub takes"),
+    "zoo": ("bench.zoo", "list the trained models that come with a clone"),
 }
 
 

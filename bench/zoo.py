@@ -1,41 +1,41 @@
-"""`bench.zoo.load`: a model that `bench.export` wrote, from its folder or from the Hugging Face hub.
+"""`bench.zoo.load`: a trained model by the name of one that comes with a clone, from a folder, or from the hub.
 
-model = zoo.load("exported/ebm-digits-seed-0")
+model = zoo.load("digits/flow")  # `python -m bench.zoo` lists the names
 images = model.sample(64, torch.Generator().manual_seed(0))
+
+Only the standard library is needed to list them: the imports inside a function are those that bring torch.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import argparse
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-
-from bench.config.registry import MODELS
+from bench.config.commandline import outcome
 from bench.contract import plugins
-from bench.contract.model import GenerativeModel
-from bench.errors import UserError, one_line
-from bench.results.cell_folder import WEIGHTS
-from bench.scoring.models import maker, with_weights
-from bench.sharing.folder import CONFIG, FORMAT
-from bench.storage.checkpoint import LARGEST
-from bench.storage.files import TooLargeError, read_bounded
+from bench.errors import UserError
+from bench.report.content.numerals import bracketed, number
+from bench.report.tables import markdown
+from bench.report.tables.model import Table
+from bench.results.cell_folder import WEIGHTS, CellFolder
+from bench.results.exported import CONFIG
+from bench.results.shipped import choices, place, shipped
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.contract.model import GenerativeModel
 
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
-_FIELDS = {
-    "model": str,
-    "factory": str,
-    "settings": dict,
-    "image_shape": list,
-    "training_seed": int,
-    "weights_sha256": str,
-}
-_LARGEST_CONFIG = 2**20  # bytes
+
+
+def names() -> list[str]:
+    """The models that come with this clone of the repository, as `load` takes them; none outside a clone."""
+    return list(shipped())
 
 
 def load(
@@ -45,39 +45,39 @@ def load(
     revision: str | None = None,  # of a repository on the hub
     trust_code: bool = False,
 ) -> GenerativeModel:
-    """The model in a folder that `bench.export` wrote or, where there is no such folder, in a repository of the hub.
+    """The model called `DATASET/MODEL` in this clone, or that in a folder: of a finished cell, or from `bench.export`.
 
-    The weights are checked against the hash in config.json, and nothing in a file is run. A model that is not the
+    What is neither a folder nor a name that comes with a clone is OWNER/NAME, a repository of the Hugging Face hub. An
+    OWNER that is called as a data set of the suite is asked for only with `revision`, so that a slip in a name gets no
+    stranger's model. Weights are checked against their hash, and nothing in a file is run. A model that is not the
     suite's or an installed package's is code of its author's (`package.module:factory`): it is imported only with
     `trust_code`, from where Python finds it.
-    Raises UserError: no such folder, a damaged or unknown file, weights of another model, a hub that cannot be reached.
+    Raises UserError: no such folder or name, a damaged or unknown file, weights of another model, a hub that cannot be
+    reached.
     """
+    import torch
+
+    from bench.scoring.stored import read_cell, read_export
+
     folder = _folder(source, revision)
-    about = _about(folder / CONFIG)
-    if not trust_code and not plugins.known(about["factory"], "model", MODELS):
-        raise UserError(
-            f"{folder} holds a model of {one_line(about['factory'])}, which is not in the suite: give trust_code=True "
-            "to import that code, or install the package that has it"
-        )
-    content = _read(folder / WEIGHTS, LARGEST)
-    if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
-        raise UserError(f"{folder / WEIGHTS} is damaged, or not that of its {CONFIG}: get both again")
-    try:
-        state = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / WEIGHTS} is no file of weights ({one_line(error)}): get it again") from None
-    channels, height, width = about["image_shape"]
-    shape, seed = (channels, height, width), about["training_seed"]
-    untrained = maker(about["factory"], about["settings"], shape, seed, torch.device(device))
-    return with_weights(untrained, state, str(folder / WEIGHTS)).eval()
+    cell = (folder / WEIGHTS).is_file() and not (folder / CONFIG).exists()
+    stored = read_cell(folder / WEIGHTS)[0] if cell else read_export(folder)
+    if not trust_code:
+        stored.check_trusted("give trust_code=True")
+    return stored.load(stored.maker(torch.device(device))).eval()
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:
-    folder = Path(source)
+    from bench.data import DATASETS
+
+    folder = place(source) if isinstance(source, str) and revision is None else Path(source)
     if folder.is_dir():
         return folder
-    if not isinstance(source, str) or not _REPO.fullmatch(source):
-        raise UserError(f"there is no folder {source}: give one that bench.export wrote, or OWNER/NAME of the hub")
+    asked = isinstance(source, str) and _REPO.fullmatch(source)
+    if not asked or (revision is None and source.partition("/")[0] in DATASETS):
+        raise UserError(
+            f"there is no folder {source}: give one that bench.export wrote, OWNER/NAME of the hub, or {choices()}"
+        )
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -89,24 +89,42 @@ def _folder(source: str | Path, revision: str | None) -> Path:
         raise UserError(f"{source} cannot be had from the hub ({plugins.described(error)}): check the name") from error
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """What config.json says, each field of its type."""
-    try:
-        about = json.loads(_read(path, _LARGEST_CONFIG).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): get it again") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UserError(f"{path} was not written by this version's bench.export: export the model again")
-    wrong = [name for name, kind in _FIELDS.items() if type(about.get(name)) is not kind]
-    shape = about.get("image_shape")
-    if wrong or len(shape) != 3 or not all(type(side) is int and 0 < side <= 4096 for side in shape):
-        raise UserError(f"{path} is damaged: its {(wrong or ['image_shape'])[0]} is missing or wrong: get it again")
-    return about
+def table() -> str:
+    """The shipped models as Markdown: name, training seed, parameters, lead score; UserError where there are none."""
+    cells = shipped()
+    if not cells:
+        raise UserError(
+            f"no trained model is here: give bench.zoo.load a folder that bench.export wrote or {choices()}"
+        )
+    return markdown.render(Table.of_rows("Shipped models", HEADER, [_row(*one) for one in cells.items()]), 2)
 
 
-def _read(path: Path, largest: int) -> bytes:
-    try:
-        return read_bounded(path, largest)
-    except (OSError, TooLargeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise UserError(f"cannot read {path} ({reason}): give a folder that bench.export wrote") from None
+HEADER = ("name", "training seed", "parameters", "lead score", "value", "trained and scored as")
+
+
+def _row(name: str, cell: CellFolder) -> tuple[str, ...]:
+    record = cell.read_record()
+    lead = next((one for one in record.metrics if one["lead"]), None)
+    score = (lead["label"], bracketed(lead["value"], lead["interval"])) if lead else ("", "")
+    return (name, str(record.seed), number(record.data["parameters"]), *score, record.data["profile"])
+
+
+def parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="python -m bench.zoo",
+        description="List the trained models that come with a clone: bench.zoo.load(NAME) in Python, and "
+        "python -m bench.evaluate NAME (docs/sharing.md).",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    def action() -> int:
+        parser().parse_args(argv)
+        print(table())
+        return 0
+
+    return outcome("bench.zoo", action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -190,3 +190,9 @@ def test_an_untrained_model_that_is_not_finite_has_no_scores(capsys):
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         config(**settings)
+
+
+def test_rows_of_several_pieces_are_told_apart():
+    one, other = piece(Linear(8, NORMAL), 2), piece(Linear(8, NORMAL), 4)
+    parts = dimensions.Rows.of([one, one, other]).parts
+    assert [(found is one, found is other, n) for found, n in parts] == [(True, False, 2), (False, True, 1)]

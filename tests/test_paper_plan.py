@@ -119,6 +119,25 @@ def test_a_stored_plan_does_not_depend_on_the_shipped_one(tmp_path):
     assert plans.stored(tmp_path / "nothing") is None
 
 
+def test_a_stored_plan_does_not_depend_on_what_its_profile_extends(tmp_path):
+    """Neither on a file beside it, nor on a shipped profile: the stored one says all itself."""
+    (tmp_path / "base.toml").write_text(
+        'extends = "quick"\nseeds = [7]\n["my.module:MODEL"]\nnote = "a \\"b\\" ü"\nx = 1e-30\n'
+    )
+    own = tmp_path / "own.toml"
+    own.write_text('extends = "base.toml"\n[on.digits.ebm]\nsteps = 3\n[ebm-multigrid]\nlr = [1e-3, 2.0]\n')
+    (tmp_path / "scale.toml").write_text(SCALE.replace('"quick"', f'"{own}"'))
+    plan = plans.load(str(tmp_path / "scale.toml"))
+    plans.save(tmp_path / "out", plan)
+    (tmp_path / "base.toml").unlink()
+    own.unlink()
+    assert "extends" not in (tmp_path / "out" / "profile" / "own.toml").read_text()
+    again = plans.stored(tmp_path / "out")
+    assert again.profile == plan.profile
+    assert again.profile.sections["my.module:MODEL"] == {"note": 'a "b" ü', "x": 1e-30}
+    assert again.profile.settings("digits", "ebm")["steps"] == 3
+
+
 def load_file(profile: str) -> str:
     from bench.config.settings import PROFILES
 

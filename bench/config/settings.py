@@ -55,6 +55,12 @@ def load_profile(name: str) -> Profile:
     return parse_profile(toml.content(path, f"profile {path}"), path)
 
 
+def standalone(path: Path) -> bytes:
+    """The content of a profile's file; where it extends another, one that says the same without it."""
+    name, content = f"profile {path}", toml.content(path, f"profile {path}")
+    return toml.text(_whole(content, path, ())).encode() if EXTENDS in toml.parse(content, name) else content
+
+
 def _path(name: str, folder: Path) -> Path | None:
     """The file of a shipped profile, or of a .toml file in `folder`; None where it is neither."""
     path = PROFILES / f"{name}.toml" if name in profile_names() else folder / name

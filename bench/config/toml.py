@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,17 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number of thousands of digits
         raise UserError(f"{name} cannot be read: {one_line(error)}") from None
+
+
+def text(table: dict[str, Any]) -> str:
+    """A table of strings, finite numbers, truth values, lists of them, and such tables, as `parse` reads it."""
+    return "\n".join(_lines(table, ())) + "\n"
+
+
+def _lines(table: dict[str, Any], place: tuple[str, ...]) -> Iterator[str]:
+    if place:
+        yield f"\n[{'.'.join(map(json.dumps, place))}]"
+    inner = {name: value for name, value in table.items() if isinstance(value, dict)}
+    yield from (f"{json.dumps(name)} = {json.dumps(value)}" for name, value in table.items() if name not in inner)
+    for name, value in inner.items():
+        yield from _lines(value, (*place, name))

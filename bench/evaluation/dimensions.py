@@ -27,7 +27,7 @@ from bench.metrics.images import reconstruction_mse
 RATE = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """A k-dimensional piece of a prior: z(u) = F((I - A A^T) n0 + A u) for u in R^k.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import toml
-from bench.config.settings import LARGEST_NUMBER, PROFILES, Profile, Sections, load_profile
+from bench.config.settings import LARGEST_NUMBER, PROFILES, Profile, Sections, load_profile, standalone
 from bench.errors import UserError, one_line
 from bench.storage.files import write_bytes
 
@@ -134,8 +134,9 @@ def load(name: str) -> Plan:
 
 def save(out: Path, plan: Plan) -> None:
     """Store scale and profile in OUT, so that its tables can be rebuilt even if the shipped ones change."""
-    for kind, path in zip(("scale", "profile"), plan.files, strict=True):
-        content, target = path.read_bytes(), out / kind / path.name
+    scale, profile = plan.files
+    for kind, path, content in (("scale", scale, scale.read_bytes()), ("profile", profile, standalone(profile))):
+        target = out / kind / path.name
         write_bytes(target, content)
         for other in target.parent.glob("*.toml"):
             if other != target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.data import DataConfig, ImageData
 from bench.evaluation import EvaluationConfig, Evaluator
 from bench.features import FeatureExtractor
 from bench.features.cache import cache_folder
+from bench.features.choice import EXTRACTORS
 from bench.machine import runtime
 
 
@@ -74,3 +76,8 @@ class Setup:
             data_root=self.data_root,
             progress=self.progress,
         )
+
+
+def choice_of(features: str) -> str:
+    """The choice of the extractor that a record names, such as `inception@299`; `auto` where it is not the suite's."""
+    return features if re.split("[/@]", features)[0] in EXTRACTORS else "auto"

@@ -13,12 +13,14 @@ from bench.contract.model import count_parameters
 from bench.data import DataConfig, arrays
 from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator
+from bench.results import shipped
+from bench.results.cell_folder import WEIGHTS
 from bench.results.entries import curves_json, throughput_json, untrained_json
+from bench.results.exported import CONFIG
 from bench.scoring.elsewhere import Array, Folder, Generator
-from bench.scoring.models import maker, with_weights
 from bench.scoring.scores import About, Origin, Scores
 from bench.scoring.setup import Setup
-from bench.storage.checkpoint import load_checkpoint
+from bench.scoring.stored import export_scored, is_stored, read_cell, read_export
 
 
 class Subject(Protocol):
@@ -38,26 +40,27 @@ class Subject(Protocol):
 
 
 class Checkpoint:
-    """The model of a finished cell, with its record's settings. UserError for another file, or another version's."""
+    """A stored model: the model.safetensors or the folder of a finished cell, or a folder that `bench.export` wrote.
 
-    def __init__(self, path: Path, setup: Setup):
-        unfit = f"{path} is no model of a finished cell: give the model.safetensors that lies beside its record"
-        try:
-            state, about = load_checkpoint(path, setup.device)
-        except UserError as error:
-            raise UserError(unfit) from error
-        try:
-            own: Sections = {name: dict(about["config"][name]) for name in ("data", "model", "evaluation")}
-            shape, self.seed, self.label = tuple(about["data"]["image_shape"]), about["training_seed"], about["model"]
-            name, self.dataset = own["model"].pop("factory"), own["data"].pop("source")
-        except (KeyError, TypeError, ValueError):
-            raise UserError(unfit) from None
-        for extra in ("extractor", "seeds"):
-            own["evaluation"].pop(extra, None)
-        self.untrained = maker(name, own.pop("model"), shape, self.seed, setup.device)
-        self.model = with_weights(self.untrained, state, str(path))
-        self.path, self.image_shape, self.settings = path, shape, own
-        self.makes = f"the model {path} makes"
+    Its own settings of data and evaluation are those of its record. UserError for anything else, for another version's,
+    and for an exported model whose code is its author's, unless that is trusted.
+    """
+
+    def __init__(self, path: Path, setup: Setup, *, trust_code: bool = False, shown: str = ""):
+        folder = path if path.is_dir() else path.parent
+        if (folder / CONFIG).is_file() and path in (folder, folder / WEIGHTS):
+            stored = read_export(folder)
+            if not trust_code:
+                stored.check_trusted("give --trust-code")
+            scored = export_scored(folder)
+        else:
+            stored, scored = read_cell(path / WEIGHTS if path.is_dir() else path, setup.device)
+        self.seed, self.label, self.image_shape = stored.seed, stored.label, stored.image_shape
+        self.dataset, self.settings = scored.dataset, scored.settings
+        self.untrained = stored.maker(setup.device)
+        self.model = stored.load(self.untrained)
+        self.source = shown or str(path)
+        self.makes = f"the model {self.source} makes"
 
     def fit(self, image_shape: tuple[int, int, int]) -> None:
         """A model makes what it was trained on."""
@@ -74,7 +77,7 @@ class Checkpoint:
             "throughput": throughput_json(found.throughput),
             "curves": curves_json(found.curves),
         }
-        return Scores(str(self.path), evaluator, seeds, found.scores, found.references, found.pictures, further)
+        return Scores(self.source, evaluator, seeds, found.scores, found.references, found.pictures, further)
 
 
 def score(
@@ -84,15 +87,18 @@ def score(
     seeds: tuple[int, ...],
     setup: Setup,
     about: About | None = None,
+    *,
+    trust_code: bool = False,
 ) -> Scores:
-    """The scores of a checkpoint, a folder of images, an array file or a generator, against `dataset`.
+    """The scores of a stored model, a folder of images, an array file or a generator, against `dataset`.
 
-    A checkpoint has a data set of its own. `about` is for images made elsewhere alone.
+    A stored model has a data set of its own; the name of a shipped one will do. `about` is for images made elsewhere
+    alone. An exported model that is not the suite's or an installed package's is imported only with `trust_code`.
     Raises UserError for what cannot be scored, DivergedError for a model whose images are not finite.
     """
     setup.configure()
     about = about or About()
-    found = _subject(source, dataset, overrides, setup)
+    found = _subject(source, dataset, overrides, setup, trust_code)
     if about.label and isinstance(found, Checkpoint):
         raise UserError(f"--label {about.label}: {source} is a model of the suite, and has a label: drop the option")
     data, evaluation = (
@@ -114,11 +120,12 @@ def score(
     return replace(scores, origin=Origin(replace(about, label=about.label or found.label), chosen, data, setup.device))
 
 
-def _subject(source: str, dataset: str | None, overrides: Sections, setup: Setup) -> Subject:
-    path, wanted = Path(source), overrides.get("evaluation", {}).get("samples")
+def _subject(source: str, dataset: str | None, overrides: Sections, setup: Setup, trust_code: bool) -> Subject:
+    path, wanted = shipped.place(source), overrides.get("evaluation", {}).get("samples")
     generator = not path.exists() and plugins.split(source)
-    if not (generator or path.is_dir() or path.name.lower().endswith(arrays.ENDINGS)):
-        return Checkpoint(path, setup)
+    images = (path.is_dir() and not is_stored(path)) or path.name.lower().endswith(arrays.ENDINGS)
+    if not (generator or images):
+        return Checkpoint(path, setup, trust_code=trust_code, shown=source)
     if dataset is None:
         kind = "generator" if generator else "folder of images" if path.is_dir() else "file of images"
         raise UserError(f"{source} is a {kind}: say with --dataset what they are held against")

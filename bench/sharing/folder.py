@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
 from bench.errors import UserError
 from bench.results.cell_folder import RECORD, WEIGHTS, CellFolder
+from bench.results.exported import CONFIG, described
 from bench.results.layout import folder_name
 from bench.results.record import Record, read
 from bench.sharing.card import card
 from bench.storage.checkpoint import load_checkpoint
 from bench.storage.files import write_bytes, write_json, write_text
 
-CONFIG, CARD, SHEET = "config.json", "README.md", "samples.png"
-FORMAT = 1  # of config.json
-LIBRARY = "short-run-ebm-benchmark"
+CARD, SHEET = "README.md", "samples.png"
 
 
 def cells(path: Path) -> list[Path]:
@@ -60,25 +58,9 @@ def export(cell: Path, record: Record, out: Path, licence: str) -> None:
         raise UserError(f"{cell / WEIGHTS} holds {wrong!r}, which is no tensor: the hub's format has no place for it")
     weights = safetensors.torch.save(state, {"format": "pt"})
     write_bytes(out / WEIGHTS, weights)
-    write_json(out / CONFIG, _config(record, hashlib.sha256(weights).hexdigest()))
+    write_json(out / CONFIG, described(record, hashlib.sha256(weights).hexdigest()))
     write_bytes(out / RECORD, record.path.read_bytes())
     pictured = (cell / SHEET).is_file()
     if pictured:
         shutil.copyfile(cell / SHEET, out / SHEET)
     write_text(out / CARD, card(record, name_of(record), licence, sheet=SHEET if pictured else ""))
-
-
-def _config(record: Record, sha256: str) -> dict[str, Any]:
-    """What `bench.zoo.load` needs, and what a reader looks for first."""
-    settings = dict(record.data["config"]["model"])
-    return {
-        "library": LIBRARY,
-        "format": FORMAT,
-        "model": record.model,
-        "factory": settings.pop("factory"),
-        "settings": settings,
-        "image_shape": record.data["data"]["image_shape"],
-        "dataset": record.dataset,
-        "training_seed": record.seed,
-        "weights_sha256": sha256,
-    }

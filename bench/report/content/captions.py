@@ -67,6 +67,7 @@ def protocol(section: Section) -> list[str]:
             for one in environments
             if one.get("git_commit")
         ),
+        precisions=_precisions(section),
         timings=once(
             listed(written(TEMPLATES / "timing.txt", stated=record["throughput"]))
             for record in records
@@ -109,6 +110,18 @@ def _named(sections: Sequence[Section]) -> list[tuple[str, Row, Record]]:
         for row in one.rows
         for record in row.records
     ]
+
+
+def _precisions(section: Section) -> dict[str, list[str]]:
+    """Which models were not trained in float32: the precision of their updates -> their names."""
+    found = []
+    for row in section.rows:
+        for record in row.records:
+            if not record.made_elsewhere and record.training_precision != "float32":
+                emulated = record.training_precision == "tf32" and not record.data["environment"].get("gpu")
+                told = "tf32, which is float32 on this device" if emulated else record.training_precision
+                found.append((told, row.label))
+    return parted(found)
 
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:

@@ -54,6 +54,7 @@ class CellDetails:
             | {name: data[name] for name in (*names, "network_evaluations_per_sample")}
             | _without(data["training"], "last"),
             "Model": config["model"],
+            "Training": config.get("training") or {},
             "Data": config["data"],
             "Images": _without(data["data"], "notes"),
             "Evaluation": config["evaluation"],

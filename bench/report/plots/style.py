@@ -181,3 +181,11 @@ def save(figure: Figure, path: Path) -> Path:
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
     write_bytes(path, content.getvalue())
     return path
+
+
+def message(path: Path, title: str, text: str) -> Path:
+    """A plot that says why there is nothing to plot. It also replaces any plot from an earlier build."""
+    figure = Figure(figsize=(6, 1.6))
+    figure.text(0.5, 0.8, literal(title), ha="center", va="center", fontsize=TITLE, wrap=True)
+    figure.text(0.5, 0.35, literal(text), ha="center", va="center", fontsize=LABEL, color=FAINT, wrap=True)
+    return save(figure, path)
