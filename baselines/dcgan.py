@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.nets import downward, upward
+from baselines.nets import downward, laid_out, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.optimizers import load_optimizer
@@ -90,8 +90,8 @@ class DCGANTrainer:
             self.discriminator = downward(1, image_shape[0], image_shape[1], config.width)
             for net in (self.model, self.discriminator):
                 net.apply(_dcgan_weights)
-        self.model.to(device).eval()
-        self.discriminator.to(device)
+        laid_out(self.model, device).eval()
+        laid_out(self.discriminator, device)
         self.networks = (self.model, self.discriminator)
         betas = (config.beta1, 0.999)
         self.generator_optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=betas)
@@ -100,16 +100,20 @@ class DCGANTrainer:
     def step(self, images: Tensor, generator: torch.Generator) -> dict[str, float]:
         """One update of each net on `images` (n, C, H, W) in [-1, 1]."""
         model = self.model.train()
+
+        def logits(images: Tensor) -> Tensor:
+            return self.discriminator(images).float()  # the losses are float32 at any training.precision
+
         fakes = model.generator(model.sample_latents(len(images), generator)[:, :, None, None])
 
         # real and generated images in batches of their own, as batch norm in the discriminator wants it
-        real, fake = self.discriminator(images), self.discriminator(fakes.detach())
+        real, fake = logits(images), logits(fakes.detach())
         discriminator_loss = F.softplus(-real).mean() + F.softplus(fake).mean()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         discriminator_loss.backward()
         self.discriminator_optimizer.step()
 
-        generator_loss = F.softplus(-self.discriminator(fakes)).mean()
+        generator_loss = F.softplus(-logits(fakes)).mean()
         self.generator_optimizer.zero_grad(set_to_none=True)
         generator_loss.backward()
         self.generator_optimizer.step()

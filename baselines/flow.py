@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines import ode
+from baselines.nets import laid_out
 from baselines.unet import UNet
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
@@ -224,7 +225,7 @@ class FlowTrainer:
         channels, side, _ = image_shape
         with seeded_init(generator):
             net = UNet(channels, side, width=config.width, levels=config.levels, blocks=config.blocks)
-        self.net = net.to(device)
+        self.net = laid_out(net, device)
         self.model = Flow(copy.deepcopy(net) if config.ema else net, image_shape, config.sampler())
         self.model.eval()
         self.networks = (self.net,)

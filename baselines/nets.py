@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 SIDES = (8, 16, 28, 32, 64, 128)
@@ -17,6 +18,16 @@ def check_side(side: int) -> None:
     """Raise ValueError, naming the sides in `SIDES`, for any other."""
     if side not in SIDES:
         raise ValueError(f"image side {side} is not supported: choose an image size of {', '.join(map(str, SIDES))}")
+
+
+def laid_out(net: nn.Module, device: torch.device) -> nn.Module:
+    """`net` itself, moved to `device`; on a GPU with its kernels channels-last, which activations then follow.
+
+    Tensor cores read that layout, and other layouts are transposed for them at each convolution. On a CPU it brought
+    nothing. Checkpoints keep no strides, so that they fit either.
+    """
+    net.to(device)
+    return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net
 
 
 def plan(side: int, width: int) -> tuple[int, list[int]]:

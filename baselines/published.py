@@ -19,6 +19,7 @@ from baselines.published_chain import published_chain
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd
 from bench.contract.optimizers import load_optimizer
+from bench.contract.precision import full_precision
 from bench.contract.priors import UNIFORM
 from bench.contract.seeds import seeded_init
 from bench.errors import NotFiniteError
@@ -84,13 +85,16 @@ class Published(InvertingModel):
         self.image_shape = self.latent_shape = image_shape
 
     def chain(self, x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
-        """The end of `steps` steps from `x`, not clamped, noise-free without a generator; may be not finite."""
+        """The end of `steps` steps from `x`, not clamped, noise-free without a generator; may be not finite.
+
+        In float32 at any `training.precision`, so that samples come from the chain that was trained.
+        """
 
         def draw(x: Tensor) -> Tensor:
             return torch.randn(x.shape, generator=generator, device=x.device)
 
         config = self.config
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(x.device):
             return published_chain(
                 self.f,
                 x,
@@ -166,7 +170,7 @@ class PublishedTrainer:
         negatives = model.chain(model.sample_latents(len(images), generator), config.steps, generator)
         noise = torch.randn(images.shape, generator=generator, device=images.device)
         data = images + config.sigma * noise
-        gap = model.f(data).mean() - model.f(negatives).mean()
+        gap = model.f(data).float().mean() - model.f(negatives).float().mean()
         self.optimizer.zero_grad()
         (-gap).backward()
         self.optimizer.step()

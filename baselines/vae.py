@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from baselines.nets import downward, upward
+from baselines.nets import downward, laid_out, upward
 from bench.contract.config import ModelConfig, require
 from bench.contract.inversion import InvertingModel, OfEnd, pull_back
 from bench.contract.model import Observer
@@ -74,7 +74,7 @@ class VAE(InvertingModel):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (n, latent), of the approximate posterior."""
-        mean, log_variance = self.encoder(images).flatten(1).chunk(2, dim=1)
+        mean, log_variance = self.encoder(images).to(images.dtype).flatten(1).chunk(2, dim=1)
         return mean, log_variance
 
     @torch.no_grad()
@@ -122,7 +122,7 @@ class VAETrainer:
         self.config = config
         with seeded_init(generator):
             self.model = VAE(image_shape, config.latent, config.width, config.inversion_lr)
-        self.model.to(device).eval()
+        laid_out(self.model, device).eval()
         self.networks = (self.model,)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(config.beta1, 0.999))
 
@@ -131,7 +131,7 @@ class VAETrainer:
         model = self.model.train()
         mean, log_variance = model.encode(images)
         eps = torch.randn(mean.shape, generator=generator, device=mean.device)
-        decoded = model.decoder((mean + eps * (log_variance / 2).exp())[:, :, None, None])
+        decoded = model.decoder((mean + eps * (log_variance / 2).exp())[:, :, None, None]).to(images.dtype)
         error = (decoded - images).square()
         fixed = self.config.variance
         variance = error.new_full((), fixed) if fixed else error.mean().detach().clamp_min(LEAST_VARIANCE)

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.contract.precision import check_precision, full_precision
 from ebm.energy import EnergyNet
 from ebm.engine.gradient import input_gradient
 from ebm.engine.graphs import replayed
 
 Energy = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> energies (n,)
-
-# of the convolutions inside the chain; the chain's state and its noise keep the start's type
-PRECISIONS = ("float32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class ChainSettings:
     steps: int  # K
     step_size: float  # the factor of dE/dx; 1 in the paper
     noise_std: float  # standard deviation of the noise in a step; 0 gives the deterministic chain
-    precision: str = "float32"  # one of PRECISIONS; tf32 is for NVIDIA GPUs and is float32 elsewhere
+    # of the convolutions, one of bench.contract.precision.PRECISIONS; state and noise keep the start's type
+    precision: str = "float32"
 
 
 def langevin(
@@ -43,13 +42,14 @@ def langevin(
     Nijkamp et al. 2019, arXiv 1904.09770, equation 6 with f = -E. `step_size` and `noise_std` are independent; the
     textbook chain has noise_std = sqrt(2 * step_size). Nothing is clamped inside the chain. The result carries no
     gradient to `x` or to the energy's weights. On a GPU the chain is captured once and replayed, unless it is observed.
+    Its precision is its own, whatever `bench.contract.precision.lowered` is in force.
     Raises ValueError: settings out of range, a start that is no batch of the energy's images, a generator that is
     missing or on another device.
     """
     check(energy, x, settings, generator)
     if not settings.noise_std:
         generator = None
-    with torch.no_grad(), convolution_precision(settings.precision):
+    with torch.no_grad(), full_precision(x.device), convolution_precision(settings.precision):
         if x.is_cuda and observe is None:
             return replayed(run, energy, x, settings, generator, norms)
         return run(energy, x, settings, generator, norms, observe)
@@ -107,18 +107,6 @@ def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.G
         raise ValueError(f"noise_std={settings.noise_std} needs a generator: pass one, or 0 for the noise-free chain")
     if settings.noise_std and generator.device.type != x.device.type:
         raise ValueError(f"the generator is on {generator.device} and the chain on {x.device}: make both on one device")
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise ValueError for a precision that is unknown, or that `device` only has by emulation."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
-    if precision == "bf16" and device.type == "cuda" and (found := torch.cuda.get_device_capability(device)) < (8, 0):
-        capability = ".".join(map(str, found))
-        raise ValueError(
-            f"precision='bf16' is far slower than float32 on a GPU of compute capability {capability}: "
-            "it needs 8.0 or more; choose float32"
-        )
 
 
 def sampling_dtype(precision: str, weights: str, device: torch.device) -> str:

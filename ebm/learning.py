@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from bench.contract.precision import full_precision
 from bench.errors import DivergedError
 from ebm.diagnostics import moments_gap
 
@@ -36,12 +37,18 @@ def noisy(images: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
 
 
 class Contrast:
-    """The energies of images (n, C, H, W) and of negatives (m, C, H, W), from one forward pass for both."""
+    """The energies of images (n, C, H, W) and of negatives (m, C, H, W), from one forward pass for both.
+
+    The last layer is computed in the images' type whatever `bench.contract.precision.lowered` is in force: energies are
+    compared with one another, and bfloat16 would round them to eight bits.
+    """
 
     def __init__(self, energy: SplitEnergy, images: Tensor, negatives: Tensor):
         n = len(images)
         features = energy.features(torch.cat([images, negatives]).contiguous(memory_format=torch.channels_last))
-        energies = energy.of_features(features)
+        with full_precision(images.device):
+            features = features.to(images.dtype)
+            energies = energy.of_features(features)
         self._features = features[:n], features[n:]
         self._energies = energies[:n], energies[n:]
         self._square = energies.square().mean()

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
 from bench.contract.optimizers import load_optimizer
+from bench.contract.precision import check_precision
 from bench.contract.seeds import seeded_init
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import COARSE_SIDES, ENERGY_NETS, SIDES, padded_side
-from ebm.langevin import ChainSettings, check_precision
+from ebm.langevin import ChainSettings
 from ebm.learning import Contrast, annealed, as_floats, descend, is_finite, noisy, updates_apart
 from ebm.multigrid import MultigridEBM, reduced
 from ebm.short_run import ShortRunEBM

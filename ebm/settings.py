@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.contract.config import ModelConfig, require
+from bench.contract.precision import PRECISIONS
 from ebm.energy import ACTIVATIONS, ENERGY_NETS
-from ebm.langevin import PRECISIONS
 
 CHOICES = {"net": ENERGY_NETS, "activation": ACTIVATIONS, "precision": PRECISIONS}
 RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (

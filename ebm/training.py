@@ -13,11 +13,12 @@ from torch import Tensor
 from bench.contract.averaging import average
 from bench.contract.config import ModelConfig, require
 from bench.contract.optimizers import load_optimizer
+from bench.contract.precision import check_precision
 from bench.contract.seeds import seeded_init
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import ENERGY_NETS
-from ebm.langevin import ChainSettings, check_precision
+from ebm.langevin import ChainSettings
 from ebm.learning import Contrast, annealed, as_floats, descend, is_finite, noisy, updates_apart
 from ebm.short_run import ShortRunEBM, not_finite
 
@@ -45,7 +46,7 @@ class ShortRunConfig(ModelConfig):
     lost_after: int = (
         200  # updates in a row with data and chain ends told apart without error that end the run; 0: none do
     )
-    precision: str = "float32"  # of the chain's convolutions: float32, tf32 (NVIDIA GPUs) or bf16; learning is float32
+    precision: str = "float32"  # of the chain's convolutions: float32, tf32 (NVIDIA GPUs) or bf16
     smoke: ClassVar[Mapping[str, Any]] = {"updates": 10, "batch_size": 16, "n_f": 4, "steps": 3}
     search: ClassVar[Mapping[str, Any]] = {
         "lr": (1e-4, 5e-3, "log"),

@@ -296,6 +296,7 @@ def pretended() -> Iterator[Device]:
         "is_current_stream_capturing": lambda: device.recording is not None,
         "get_device_name": lambda *_: "pretended GPU",
         "get_device_capability": lambda *_: device.capability,
+        "is_bf16_supported": lambda *_: device.capability >= (8, 0),
         "get_device_properties": lambda *_: SimpleNamespace(total_memory=2**34),
         "get_arch_list": lambda: ["sm_80", "sm_90"],
         "empty_cache": lambda: None,

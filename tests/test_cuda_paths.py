@@ -16,7 +16,8 @@ from bench.contract.seeds import seeded
 from bench.errors import NotFiniteError
 from bench.evaluation.throughput import sampler_throughput
 from bench.grid.run_state import RunState
-from bench.grid.training import TrainingConfig, train
+from bench.grid.training import TrainingConfig, one_update, train
+from bench.storage.checkpoint import load_checkpoint, save_checkpoint
 from ebm.energy import ENERGY_NETS
 from ebm.engine import graphs
 from ebm.langevin import ChainSettings, langevin
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 DATA = to_uint8(images(40))
 WATCH = TrainingConfig(log_every=1, grids=0)
+BASELINES = ("vae", "dcgan", "flow")  # whose kernels are channels-last on a GPU alone
 
 
 @pytest.fixture
@@ -145,9 +147,16 @@ def weights(t):
     return torch.cat([p.detach().cpu().flatten() for net in t.networks for p in net.parameters()])
 
 
+def kernels(t):
+    return [w for net in (*t.networks, t.model) for w in net.parameters() if w.ndim == 4]
+
+
 def run(name, folder, device, stop_before=None, updates=6, **options):
     """Train on `DATA`, five batches an epoch; a trainer that stops leaves the checkpoint of its third update."""
     t = stop_at(trainer(name, device=device, updates=updates, **options), stop_before)
+    if name in BASELINES and device.type == "cpu":
+        for w in kernels(t):
+            w.data = w.data.to(memory_format=torch.channels_last)
     halfway = {"config": TrainingConfig(log_every=1, grids=2), "save_grid": lambda _: None}  # a checkpoint there
     with contextlib.suppress(InterruptedError):
         train(t, DATA.to(device), seed=0, folder=cell_folder(folder), progress=False, **halfway)
@@ -182,8 +191,27 @@ def test_a_second_wait_is_found(device, tmp_path, monkeypatch):
 
 
 @every_model
+def test_bf16_is_that_of_the_cpu_and_waits_no_more(name, device):
+    """Autocast on the device, the chains outside it."""
+    there, here = (trainer(name, device=one, updates=2) for one in (CUDA, torch.device("cpu")))
+    for t, own in ((there, CUDA), (here, torch.device("cpu"))):
+        x, state = DATA[:8].to(own), RunState(0, 0.0, [], {})
+        with device.waiting_at_most(2 if own is CUDA else 0):
+            for _ in range(2):
+                one_update(t, lambda _, x=x: x, state, 0, lambda: 0.0, "bf16")
+    assert all(p.dtype == torch.float32 for net in there.networks for p in net.parameters())
+    plain = trainer(name, device=CUDA, updates=2)
+    one_update(plain, lambda _: DATA[:8].to(CUDA), RunState(0, 0.0, [], {}), 0, lambda: 0.0, "float32")
+    assert not torch.equal(weights(there), weights(plain))
+    moved = weights(there) - weights(trainer(name))
+    assert torch.nn.functional.cosine_similarity(moved, weights(here) - weights(trainer(name)), dim=0) > 0.9
+
+
+@every_model
 def test_training_is_the_cpu_s_and_can_be_continued(name, device, tmp_path):
     """The same random numbers and arithmetic as on a CPU, where the chains' convolutions alone have other forms.
+
+    With kernels in the layout of the device, whose sums have an order of their own.
 
     A continued run equals one never interrupted bit for bit, and its optimizers are as fast: steps are counted on the
     CPU, and moments lie as their weights do.
@@ -205,6 +233,31 @@ def test_training_is_the_cpu_s_and_can_be_continued(name, device, tmp_path):
             for moment in ("exp_avg", "exp_avg_sq"):
                 assert state[moment].device == weight.device == CUDA
                 assert state[moment].stride() == weight.stride()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_channels_last_on_a_gpu_alone_and_their_checkpoints_are_of_no_layout(name, device, tmp_path):
+    """And activations follow the layout of their kernels: between convolutions nothing is transposed."""
+    settings = {"width": 8} if name == "flow" else {}
+    there, here = (trainer(name, (3, 16, 16), device=one, **settings) for one in (CUDA, torch.device("cpu")))
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in kernels(there))
+    assert all(w.is_contiguous() for w in kernels(here))
+    seen = []
+    for net in there.networks:
+        for layer in net.modules():
+            layer.register_forward_hook(lambda layer, _, out: seen.append((layer, out)))
+    there.step(images(8, (3, 16, 16)).to(CUDA), seeded("u", device=CUDA))
+    activations = [out for layer, out in seen if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+    assert len(activations) > 5
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in activations)
+    save_checkpoint(tmp_path / "kept", there.state_dict(), {})
+    kept, _ = load_checkpoint(tmp_path / "kept")
+    assert all(value.is_contiguous() for value in kept[next(iter(kept))].values())
+    here.load_state_dict(kept)
+    assert all(w.is_contiguous() for w in kernels(here))
+    latents = here.model.sample_latents(4, seeded("z"))
+    made = there.model.decode(latents.to(CUDA))
+    torch.testing.assert_close(made.cpu(), here.model.decode(latents), rtol=1e-4, atol=1e-5)
 
 
 def test_a_chain_that_is_not_finite_leaves_the_weights_alone(device):

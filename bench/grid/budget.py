@@ -49,7 +49,7 @@ def seconds_per_update(
                 continue
             before = run.seconds
             try:
-                one_update(trainer, batches[i], run, cell.seed, clock)
+                one_update(trainer, batches[i], run, cell.seed, clock, cell.training.precision)
             except DivergedError as error:
                 raise DivergedError(f"{cell.model} diverged while it was timed: {error}") from None
             times[i].append(run.seconds - before)

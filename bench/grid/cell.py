@@ -12,6 +12,7 @@ import torch
 
 from bench.contract.config import ModelConfig
 from bench.contract.model import GenerativeModel, Trainer
+from bench.contract.precision import check_precision
 from bench.contract.seeds import seeded
 from bench.data import DataConfig
 from bench.errors import UserError
@@ -61,8 +62,16 @@ class Cell:
             **({"training": watched} if (watched := self.training.settings()) else {}),
         }
 
+    def check_device(self, device: torch.device) -> None:
+        """UserError where `device` cannot compute in the precision of training."""
+        try:
+            check_precision(self.training.precision, device, "training.precision")
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
     def new_trainer(self, image_shape: tuple[int, int, int], device: torch.device) -> Trainer:
         """The trainer before its first update; UserError when it cannot take the images or breaks the contract."""
+        self.check_device(device)
         generator = seeded(self.seed, "weights")
         try:
             trainer = self.factory(self.config, image_shape, generator=generator, device=device)

@@ -43,6 +43,7 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
     _refuse_conflicts(cells, records, setup.extractor.label)
     kept = most = 0  # bytes on the disk
     for cell in cells:
+        cell.check_device(setup.device)
         key = evaluator_key(cell, request)
         if key not in evaluators:
             evaluators[key] = setup.evaluator(cell.source, cell.data, cell.evaluation)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from bench.contract.config import require
 from bench.contract.images import from_uint8
 from bench.contract.model import Trainer
+from bench.contract.precision import FULL, PRECISIONS, lowered
 from bench.contract.scores import Point
 from bench.contract.seeds import seeded
 from bench.errors import DivergedError
@@ -31,7 +32,7 @@ CURVE = ("curve", "curve_samples", "checkpoint")  # the settings that a record w
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a run is watched and guarded, and which of its weights are reported; nothing here changes the training."""
+    """How a run is computed, watched and guarded, and which of its weights are reported."""
 
     log_every: int = 10  # updates between rows of the log
     grids: int = 4  # sample grids in a run, evenly spaced, each with a checkpoint; 0 for none
@@ -39,6 +40,7 @@ class TrainingConfig:
     curve: tuple[float, ...] = ()  # shares of the planned updates after which samples are scored; none for no curve
     curve_samples: int = 500  # generated images for each of them
     checkpoint: str = "last"  # the weights that are reported: the last, or those of the best validation score
+    precision: str = FULL  # of an update's convolutions and matrix products: float32, tf32 (NVIDIA GPUs) or bf16
 
     def __post_init__(self) -> None:
         require(self, "log_every", self.log_every >= 1, "at least 1")
@@ -48,6 +50,7 @@ class TrainingConfig:
         require(self, "curve", shares, "shares above 0 and at most 1 that differ")
         require(self, "curve_samples", self.curve_samples >= ROWS * COLUMNS, f"at least {ROWS * COLUMNS}")
         require(self, "checkpoint", self.checkpoint in CHECKPOINTS, " or ".join(CHECKPOINTS))
+        require(self, "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         if self.checkpoint != CHECKPOINTS[0]:
             require(self, "curve", bool(self.curve), "shares to choose the best from, for instance [0.25, 0.5, 1.0]")
 
@@ -56,9 +59,13 @@ class TrainingConfig:
         return frozenset(max(1, round(share * planned)) for share in self.curve)
 
     def settings(self) -> dict[str, Any]:
-        """What a record says of it; nothing without a curve."""
+        """What a record says of it: nothing without a curve, and nothing of full precision."""
         found = {name: value for name, value in asdict(self).items() if name in CURVE}
-        return found if self.curve else {}
+        return (found if self.curve else {}) | self.arithmetic()
+
+    def arithmetic(self) -> dict[str, str]:
+        """The precision where it is not float32, as it stands in records and in what decides a run."""
+        return {} if self.precision == FULL else {"precision": self.precision}
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,21 @@ class TrainingResult:
     chosen: Point | None = None  # the one whose weights the model has; None: it has the last
 
 
-def one_update(trainer: Trainer, batches: Batches, run: RunState, seed: int, clock: Clock) -> dict[str, float]:
+def one_update(
+    trainer: Trainer, batches: Batches, run: RunState, seed: int, clock: Clock, precision: str
+) -> dict[str, float]:
     """Make the next update and count it and its seconds in `run`; the trainer's scalars, which may be not finite.
 
-    Batch and noise are functions of (seed, update). Raises DivergedError of the trainer's, naming the update.
+    Batch and noise are functions of (seed, update). `precision` is `TrainingConfig.precision`.
+    Raises DivergedError of the trainer's, naming the update.
     """
     started = clock()
     device = trainer.model.device
     generator = seeded(seed, "update", run.done, device=device)
     try:
-        scalars = trainer.step(from_uint8(batches(run.done).to(device)), generator)
+        images = from_uint8(batches(run.done).to(device))
+        with lowered(precision, device):
+            scalars = trainer.step(images, generator)
     except DivergedError as error:
         raise DivergedError(f"{error}, at update {run.done + 1}") from None
     run.seconds += clock() - started
@@ -119,6 +131,7 @@ def train(
     """
     updates = trainer.config.updates
     decides = [*([repr(config.settings()), score_of] if config.curve else []), *(["flip"] if flip else [])]
+    decides += config.arithmetic().values()
     run = RunState.start(folder, trainer, seed, *decides)
     batches = Batches(images, trainer.config.batch_size, seed, flip=flip)
     best = config.checkpoint == "best"
@@ -127,7 +140,7 @@ def train(
     saved_at, saved = time.monotonic(), run.done
 
     def update() -> None:
-        scalars = one_update(trainer, batches, run, seed, time.perf_counter)
+        scalars = one_update(trainer, batches, run, seed, time.perf_counter, config.precision)
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)

@@ -136,6 +136,7 @@ def identity(
             "real": first.evaluation.real,
             "seed": request.evaluation_seeds[0],
         },
+        **({"training": told} if (told := first.training.arithmetic()) else {}),
         **asdict(rules),
         "machine": {name: environment[name] for name in ("device", "threads")},
     }
@@ -217,10 +218,12 @@ class Runner:
 
     def _advance(self, target: float) -> None:
         """A signal ends it after the update, with the state saved."""
-        run, before = self.run, self.run.done
+        cell, run, before = self.cell, self.run, self.run.done
         with signals.deferred() as signal:
             while run.done < self.lane.planned and run.seconds < target and not signal.noted:
-                scalars = one_update(self.trainer, self.batches, run, self.cell.seed, self.track.clock)
+                scalars = one_update(
+                    self.trainer, self.batches, run, cell.seed, self.track.clock, cell.training.precision
+                )
                 if bad := first_bad(scalars):
                     raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
                 run.last = scalars

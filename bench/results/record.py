@@ -50,6 +50,11 @@ class Record:
         return self.data["training_seed"]
 
     @property
+    def training_precision(self) -> str:
+        """Of the convolutions and matrix products of updates; float32 where the record says nothing."""
+        return str((self.data["config"].get("training") or {}).get("precision", "float32"))
+
+    @property
     def finished(self) -> bool:
         return self.data["status"] == "finished"
 

@@ -95,6 +95,7 @@ def _settings(record: Record) -> str:
         "updates": training["updates"],
         "images per update": training["batch_size"],
         "training seconds": training["seconds"],
+        "training precision": record.training_precision,
         "parameters that a sample needs": record.data["parameters"],
         "network evaluations per sample": record.data["network_evaluations_per_sample"],
         **record.data["config"]["model"],

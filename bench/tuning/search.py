@@ -141,6 +141,7 @@ def identity(
             "lead": evaluation.lead,
             "samples": evaluation.samples,
         },
+        **({"training": told} if (told := cell.training.arithmetic()) else {}),
         "seeds": list(request.seeds),
         "seconds": budget.seconds,
         "sampler": [budget.sampler, budget.seed],

@@ -59,7 +59,7 @@ def run(
         trainer = cell.new_trainer(tuple(images.shape[1:]), device)
         batches = Batches(images, cell.config.batch_size, cell.seed, flip=cell.data.flip)
         while run.done < cell.config.updates:
-            scalars = one_update(trainer, batches, run, cell.seed, clock)
+            scalars = one_update(trainer, batches, run, cell.seed, clock, cell.training.precision)
             if bad := first_bad(scalars):
                 raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
         found = replace(found, score=yardstick.score(trainer.model, cell.seed).value)

@@ -19,5 +19,11 @@ def trainer_on_gpu(name: str = "ebm", shape=(3, 32, 32), **settings):
     return trainer(name, shape, device=CUDA, **settings)
 
 
+def precisions() -> list[str]:
+    """Those that the GPU of this machine has."""
+    fast = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    return ["float32", "tf32", *(["bf16"] if fast else [])]
+
+
 def weights(t) -> torch.Tensor:
     return torch.cat([p.detach().flatten().cpu() for net in t.networks for p in net.parameters()])

@@ -15,7 +15,7 @@ from ebm.engine import graphs
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from ebm.reference import langevin_reference
 from tests.builders import energy_net, images, short_run
-from tests.gpu.needed import CUDA, needs_gpu, on_gpu
+from tests.gpu.needed import CUDA, needs_gpu, on_gpu, precisions
 
 pytestmark = needs_gpu
 
@@ -31,11 +31,6 @@ def test_double_precision_chain_equals_its_specification(kind, side):
         end = langevin(net, x, ChainSettings(4, 2.0, 0.01), generator=one)
         expected = langevin_reference(net, x, steps=4, step_size=2.0, noise=lambda _: 0.01 * draw_normal_(eps, two))
         torch.testing.assert_close(end, expected, rtol=1e-9, atol=1e-9)
-
-
-def precisions():
-    fast = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
-    return ["float32", "tf32", *(["bf16"] if fast else [])]
 
 
 @pytest.mark.parametrize("precision", precisions())

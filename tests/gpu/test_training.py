@@ -13,29 +13,33 @@ from bench.contract.images import to_uint8
 from bench.contract.seeds import seeded
 from bench.grid.training import TrainingConfig, train
 from tests.builders import cell_folder, images, stop_at
-from tests.gpu.needed import CUDA, needs_gpu, trainer_on_gpu, weights
+from tests.gpu.needed import CUDA, needs_gpu, precisions, trainer_on_gpu, weights
 
 pytestmark = needs_gpu
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 SHAPE = (3, 32, 32)
 
 
-def run(name, folder, stop_before=None):
+def run(name, folder, stop_before=None, precision="float32"):
     """Eight updates, with a checkpoint after the fourth; a trainer that stops leaves that one."""
     t = stop_at(trainer_on_gpu(name, SHAPE, updates=8, batch_size=16), stop_before)
-    options = {"config": TrainingConfig(log_every=1, grids=2), "save_grid": lambda _: None, "progress": False}
+    config = TrainingConfig(log_every=1, grids=2, precision=precision)
+    options = {"config": config, "save_grid": lambda _: None, "progress": False}
     data = to_uint8(images(64, SHAPE)).to(CUDA)
     with contextlib.suppress(InterruptedError):
         train(t, data, seed=0, folder=cell_folder(folder), **options)
     return t
 
 
+@pytest.mark.parametrize("precision", precisions())
 @every_model
-def test_training_is_a_function_of_its_seed_and_can_be_continued(name, tmp_path):
-    whole, again = run(name, tmp_path / "whole"), run(name, tmp_path / "again")
+def test_training_is_a_function_of_its_seed_and_can_be_continued(name, precision, tmp_path):
+    whole, again = (run(name, tmp_path / one, precision=precision) for one in ("whole", "again"))
     assert torch.equal(weights(whole), weights(again)), "a kernel that is not repeatable"
-    run(name, tmp_path / "stopped", stop_before=5)
-    continued = run(name, tmp_path / "stopped")
+    if precision == "bf16":
+        assert not torch.equal(weights(whole), weights(run(name, tmp_path / "full")))
+    run(name, tmp_path / "stopped", stop_before=5, precision=precision)
+    continued = run(name, tmp_path / "stopped", precision=precision)
     assert torch.equal(weights(continued), weights(whole))
     held = [part for value in vars(continued).values() for part in (value if isinstance(value, list) else [value])]
     for optimizer in (part for part in held if isinstance(part, torch.optim.Optimizer)):

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from bench.config import registry
+from bench.contract.precision import PRECISIONS, check_precision
 from bench.contract.seeds import seeded
 from bench.evaluation.throughput import seconds_of
 from bench.machine import runtime
-from ebm.langevin import PRECISIONS, ChainSettings, check_precision, langevin
+from ebm.langevin import ChainSettings, langevin
 from tests.builders import energy_net, images
 from tests.kernels.floor import Recorded, gflop, record, repeated
 from tests.kernels.subjects import NOISE_STD, STEP_SIZE, peers

@@ -75,6 +75,7 @@ def protocol(section: Section) -> list[str]:
         *_untrained(section),
         _data(section),
         _conditions(section),
+        *_precision(section),
         *_timing(section),
         *_checkpoints(section),
         *_failed(section),
@@ -234,6 +235,20 @@ def _conditions(section: Section) -> str:
     ):
         parts.append(f"code {listed(commits)}")
     return f"{listed(parts)}."
+
+
+def _precision(section: Section) -> list[str]:
+    """Which models were not trained in float32."""
+    rows: dict[str, list[str]] = {}
+    for row in section.rows:
+        for record in row.records:
+            if not record.made_elsewhere and record.training_precision != "float32":
+                emulated = record.training_precision == "tf32" and not record.data["environment"].get("gpu")
+                precision = "tf32, which is float32 on this device" if emulated else record.training_precision
+                rows.setdefault(precision, []).append(row.label)
+    told = "; ".join(f"{precision} ({joined(once(labels))})" for precision, labels in rows.items())
+    what = "Convolutions and matrix products of updates, but for chains, which have a setting of their own, are in"
+    return [f"{what} {told}; weights, losses and scores in float32."] if told else []
 
 
 def _timing(section: Section) -> list[str]:

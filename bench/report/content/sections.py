@@ -176,7 +176,7 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
     }
     watched = config.get("training") or {}
     chosen = watched.get("checkpoint", "last") != "last"  # a curve beside the last weights changes no score
-    facts["checkpoint"] = _canonical(watched) if chosen else None
+    facts["checkpoint"] = _canonical(watched | {"precision": None}) if chosen else None
     if throughput:
         facts["timing"] = [throughput.get(key) for key in ("device", "dtype", "threads")]
         facts["timing", record.model] = throughput.get("batch_size")
@@ -189,7 +189,8 @@ def _protocol(record: Record) -> dict[Hashable, Any]:
 def _rows(records: list[Record]) -> list[Row]:
     groups: dict[tuple[str, bool, str], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.model, record.seed, str(record.folder))):
-        schedule = {name: record.data["training"][name] for name in ("planned_updates", "batch_size")}
+        schedule: dict[str, Any] = {name: record.data["training"][name] for name in ("planned_updates", "batch_size")}
+        schedule["training.precision"] = record.training_precision
         settings = _canonical(schedule | record.data["config"]["model"])
         groups.setdefault((record.model, record.made_elsewhere, settings), []).append(record)
     rows = []

@@ -16,7 +16,7 @@ from bench.report.tables.model import Cell, Table
 from bench.results.record import Record
 
 _HEADERS = ("model", "training seed", "data set", "status", "updates", "training seconds", "lead score")
-_EXACT = ("Model", "Data", "Evaluation")  # settings, in full precision; six digits are enough for measured values
+_EXACT = ("Model", "Training", "Data", "Evaluation")  # settings, in full; six digits are enough for measured values
 Facts = dict[str, str]
 
 
@@ -58,6 +58,7 @@ class CellDetails:
             | {name: data[name] for name in (*names, "network_evaluations_per_sample")}
             | _without(data["training"], "last"),
             "Model": config["model"],
+            "Training": config.get("training") or {},
             "Data": config["data"],
             "Images": _without(data["data"], "notes"),
             "Evaluation": config["evaluation"],
