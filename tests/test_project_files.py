@@ -199,6 +199,12 @@ def test_the_classifiers_are_the_pythons_that_are_taken():
     assert stated == [f"3.{minor}" for minor in range(low, high)]
 
 
+def test_nox_has_a_session_for_each_python_that_is_taken():
+    pytest.importorskip("nox")
+    stated = [one.rpartition(" ")[2] for one in project()["classifiers"] if re.search(r":: 3\.\d+$", one)]
+    assert stated == sessions().PYTHONS
+
+
 def test_an_old_environment_is_named(noxfile, monkeypatch):
     noxfile.PYTHON.parent.mkdir(parents=True)
     noxfile.PYTHON.touch()
