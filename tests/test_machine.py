@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,16 @@ def test_a_throughput_without_a_peak(monkeypatch):
     model = short_run(energy_net("plain", 1, 8), (1, 8, 8))
     assert sampler_throughput(model, batch_size=2, repeats=1, seed=0).peak_memory_mib is None
     assert runtime.peak_memory(torch.device("cpu"))[0] is None
+
+
+def test_a_budget_on_one_thread_is_of_this_process_s_time():
+    """On more threads, and on a GPU, it is of the time on the wall."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert runtime.stopwatch(torch.device("cpu")) is time.process_time
+        assert runtime.stopwatch(torch.device("cuda")) is time.perf_counter
+        torch.set_num_threads(2)
+        assert runtime.stopwatch(torch.device("cpu")) is time.perf_counter
+    finally:
+        torch.set_num_threads(before)
