@@ -9,8 +9,11 @@ from torch import nn
 
 from baselines.unet import UNet
 from bench.config import registry
+from bench.config.settings import load_profile
 from bench.contract.seeds import seeded, seeded_init
+from bench.grid.request import Request
 from bench.results.cell_folder import CellFolder
+from bench.scoring.setup import Setup
 from ebm.energy import ENERGY_NETS, EnergyNet
 from ebm.langevin import ChainSettings
 from ebm.short_run import ShortRunEBM
@@ -19,6 +22,21 @@ from ebm.short_run import ShortRunEBM
 def energy_net(kind: str, channels: int, side: int, n_f: int = 4, activation: str = "leaky_relu", seed=0) -> EnergyNet:
     with seeded_init(seeded("net", seed)):
         return ENERGY_NETS[kind](channels, side, n_f, activation)
+
+
+def smoke_request(out: Path, **overrides) -> Request:
+    """One cell of the smoke profile, with other settings by section."""
+    return Request(
+        setup=Setup(),
+        profile=load_profile("smoke"),
+        overrides=overrides,
+        datasets=("digits",),
+        models=("vae",),
+        seeds=(0,),
+        evaluation_seeds=(0,),
+        out=out,
+        command="",
+    )
 
 
 def short_run(energy: EnergyNet, image_shape, steps=4, noise_std=0.01, step_size=1.0) -> ShortRunEBM:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench import compare
+from bench.errors import UserError
 
 SMOKE = ["--profile", "smoke", "--quiet", "--threads", "1", "--device", "cpu"]  # bytes of a GPU differ
 
@@ -15,6 +18,15 @@ def refused(arguments, capsys, *words) -> None:
     assert lines[-1].startswith("bench.compare: ")
     for word in words:
         assert word in lines[-1]
+
+
+def refusal(call, *arguments, **more):
+    """The message, which is one line, of the UserError that the call raises."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **more)
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
 
 
 OWN_MODEL = '''

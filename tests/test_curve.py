@@ -8,23 +8,21 @@ import pytest
 import torch
 
 from bench.config import registry
-from bench.config.settings import load_profile
 from bench.contract.images import to_uint8
 from bench.data import DataConfig, ImageData
 from bench.errors import UserError
 from bench.evaluation import EvaluationConfig, Evaluator, Yardstick
 from bench.grid import curve, outcome
 from bench.grid.cell import Cell
-from bench.grid.request import Request, plan
+from bench.grid.request import plan
 from bench.grid.run import run_cell
 from bench.grid.training import TrainingConfig, TrainingResult, train
 from bench.report.content.captions import caption
 from bench.report.content.sections import split
-from bench.scoring.setup import Setup
 from bench.storage.checkpoint import load_checkpoint
 from bench.tracking import Trackers
 from tests import timed
-from tests.builders import cell_folder, images, stop_at, trainer
+from tests.builders import cell_folder, images, smoke_request, stop_at, trainer
 from tests.evaluation_builders import Pixels, bytes_of
 from tests.test_training import StopError, run, weights
 
@@ -200,17 +198,7 @@ def test_a_cell_without_a_curve_is_recorded_as_before_there_was_any(tmp_path):
 
 
 def test_the_best_by_no_validation_images_is_refused_before_anything_is_trained(tmp_path):
-    request = Request(
-        setup=Setup(),
-        profile=load_profile("smoke"),
-        overrides={"training": {"curve": [1.0], "checkpoint": "best"}},
-        datasets=("digits",),
-        models=("vae",),
-        seeds=(0,),
-        evaluation_seeds=(0,),
-        out=tmp_path,
-        command="",
-    )
+    request = smoke_request(tmp_path, training={"curve": [1.0], "checkpoint": "best"})
     with pytest.raises(UserError, match=r"training\.checkpoint='best' .* data\.validation is 0"):
         plan(request)
     with_split = dataclasses.replace(request, overrides={**request.overrides, "data": {"validation": 64}})

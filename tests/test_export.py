@@ -14,12 +14,12 @@ import torch
 
 from bench import export, zoo
 from bench.contract.seeds import seeded
-from bench.errors import UserError
 from bench.report.content.numerals import bracketed
 from bench.results.cell_folder import CellFolder
 from bench.storage.checkpoint import save_checkpoint
 from tests import fabricate
 from tests.builders import trainer
+from tests.commands import refusal
 
 MODELS = ("ebm-residual", "ebm-multigrid", "vae", "dcgan", "flow", "published")
 
@@ -107,14 +107,6 @@ def test_a_label_cannot_forge_the_card(tmp_path):
     assert record["model"] in card.data.tags
     headings = [line for line in card.text.splitlines() if line.startswith("# ")]
     assert len(headings) == 1
-
-
-def refusal(call, *arguments, **more):
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **more)
-    message = str(caught.value)
-    assert message.isprintable()
-    return message
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from bench.config.registry import MODELS
-from bench.config.settings import load_profile
 from bench.contract.images import from_uint8, to_uint8
 from bench.contract.precision import full_precision, lowered
 from bench.contract.seeds import seeded
 from bench.errors import UserError
-from bench.grid.request import Request, plan
+from bench.grid.request import plan
 from bench.grid.run_state import RunState
 from bench.grid.training import TrainingConfig, one_update
 from bench.racing import race
@@ -21,12 +20,11 @@ from bench.racing.lanes import Lane
 from bench.racing.turns import Rules
 from bench.report.content.captions import caption
 from bench.results.record import first_difference
-from bench.scoring.setup import Setup
 from bench.tuning import trial
 from ebm.langevin import ChainSettings, langevin
 from ebm.learning import Contrast
 from tests import timed
-from tests.builders import energy_net, images, stop_at, trainer
+from tests.builders import energy_net, images, smoke_request, stop_at, trainer
 from tests.evaluation_builders import bytes_of
 from tests.fabricate import record, section_of, sections_of
 from tests.pretend_cuda import CUDA, pretended
@@ -158,17 +156,7 @@ def test_a_run_in_bf16_is_continued_exactly(name, tmp_path):
 
 
 def cells(tmp_path, **training):
-    request = Request(
-        setup=Setup(),
-        profile=load_profile("smoke"),
-        overrides={"training": training},
-        datasets=("digits",),
-        models=("vae",),
-        seeds=(0,),
-        evaluation_seeds=(0,),
-        out=tmp_path,
-        command="",
-    )
+    request = smoke_request(tmp_path, training=training)
     return request, plan(request)
 
 

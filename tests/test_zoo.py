@@ -15,11 +15,11 @@ from PIL import Image
 from bench import evaluate, export, zoo
 from bench.contract.images import to_uint8
 from bench.contract.seeds import in_blocks, seeded
-from bench.errors import UserError
 from bench.report.content.numerals import bracketed
 from bench.results import shipped
 from bench.scoring.setup import Setup
 from bench.scoring.subjects import Checkpoint
+from tests.commands import refusal
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(shipped.shipped())
@@ -31,14 +31,6 @@ SMALL += ["evaluation.midpoints=8", "evaluation.inpaintings=0", "evaluation.dime
 def scores(source, out, *more):
     assert evaluate.main([str(source), *QUICK, "--set", *SMALL, "--out", str(out), *more]) == 0
     return json.loads((out / "scores.json").read_text(encoding="utf-8"))
-
-
-def refusal(call, *arguments, **more):
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **more)
-    message = str(caught.value)
-    assert message.isprintable()
-    return message
 
 
 def test_every_reported_model_of_digits_is_there_once():

@@ -61,7 +61,7 @@ class Row:
     gflop: float  # of an update
 
     def days(self, rates: Mapping[str, float]) -> float | None:
-        """Of training, a cell, where the rate of its model is known, in GFLOP/s."""
+        """The days of training that a cell takes; None where `rates`, in GFLOP/s, does not have its model."""
         rate = rates.get(self.cell.model)
         return self.gflop * self.cell.config.updates / rate / 86400 if rate else None
 

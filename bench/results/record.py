@@ -51,7 +51,7 @@ class Record:
 
     @property
     def training_precision(self) -> str:
-        """Of the convolutions and matrix products of updates; float32 where the record says nothing."""
+        """What updates computed their convolutions and matrix products in; float32 where the record says nothing."""
         return str((self.data["config"].get("training") or {}).get("precision", "float32"))
 
     @property
