@@ -12,11 +12,8 @@ from bench.contract.images import to_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Score
 from bench.contract.seeds import BLOCK
-from bench.errors import UserError
 from bench.features import FeatureExtractor, Features, extract
 from bench.metrics import Measurement, bootstrap, merge
-
-RANGE_TOLERANCE = 1e-4  # float rounding at the ends of [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -63,18 +60,6 @@ def merged(per_seed: Sequence[Sequence[Score]]) -> list[Score]:
     """`bench.metrics.merge` of what every seed yields: a path whose ends are equal may leave one without a score."""
     common = set.intersection(*({one.name for one in scores} for scores in per_seed))
     return merge([[one for one in scores if one.name in common] for scores in per_seed])
-
-
-def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
-    """Raise UserError for images of a model that are not (n, C, H, W) of `image_shape`, or not in [-1, 1]."""
-    if tuple(images.shape[1:]) != tuple(image_shape):
-        raise UserError(
-            f"the model made images of shape {tuple(images.shape[1:])}, not {tuple(image_shape)}: "
-            "sample must return (n, C, H, W)"
-        )
-    extreme = images.abs().max().item()
-    if extreme > 1 + RANGE_TOLERANCE:
-        raise UserError(f"the model made a pixel of magnitude {extreme:.3g}: sample must return images in [-1, 1]")
 
 
 def decoded(model: GenerativeModel, latents: Tensor) -> Tensor:

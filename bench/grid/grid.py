@@ -122,7 +122,15 @@ def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
     named = {"dataset": cell.dataset, "label": cell.model, "training_seed": cell.seed}
     trackers = Trackers(request.track, cell.folder, named | cell.settings(evaluator.extractor.label))
     try:
-        found = run_cell(cell, evaluator, trackers, device=device, title=title, progress=request.setup.progress)
+        found = run_cell(
+            cell,
+            evaluator,
+            trackers,
+            device=device,
+            title=title,
+            progress=request.setup.progress,
+            sampling=request.setup.sampling,
+        )
         record = outcome.record_of(
             cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
         )
@@ -142,8 +150,9 @@ def evaluator_key(cell: Cell, request: Request) -> tuple[object, ...]:
 
 def _refuse_conflicts(cells: list[Cell], records: list[Record], extractor: str) -> None:
     """One folder, one protocol: a data set's records share its settings, a model's records the model's."""
+    one_of_each = {(cell.dataset, cell.model): cell for cell in reversed(cells)}.values()  # seeds share their settings
     for record in records:
-        for cell in cells:
+        for cell in one_of_each:
             if cell.dataset != record.dataset:
                 continue
             there, here = dict(record.data["config"]), cell.settings(extractor)

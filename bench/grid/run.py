@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
+
 import torch
 
 from bench.contract.seeds import in_blocks
@@ -13,12 +16,22 @@ from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
 from bench.machine import runtime
 from bench.results.status import StatusWriter
+from bench.sampling.processes import ALONE
+from bench.sampling.shared import Workers
+from bench.scoring import models
 from bench.storage.files import write_bytes
 from bench.tracking import Trackers
 
 
 def run_cell(
-    cell: Cell, evaluator: Evaluator, trackers: Trackers, *, device: torch.device, title: str, progress: bool
+    cell: Cell,
+    evaluator: Evaluator,
+    trackers: Trackers,
+    *,
+    device: torch.device,
+    title: str,
+    progress: bool,
+    sampling: Workers = ALONE,
 ) -> Outcome:
     """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
     images = evaluator.data
@@ -31,6 +44,7 @@ def run_cell(
         write_bytes(cell.folder.grid_path(update), picture.png())
         trackers.picture(update, "grids", cell.folder.grid_path(update))
 
+    untrained = partial(models.untrained, cell.model_name, asdict(cell.config), images.image_shape, cell.seed)
     result, evaluation = TrainingResult(0, 0.0, {}), None
     try:
         result = train(
@@ -55,6 +69,7 @@ def run_cell(
                 trainer.model,
                 cell.evaluation_seeds,
                 untrained=lambda: cell.new_trainer(images.image_shape, device).model,
+                sampling=lambda: sampling.opened(untrained, trainer.model),
             )
     except DivergedError as error:
         status, message = "diverged", str(error)
