@@ -40,10 +40,10 @@ class Mean:
 
 
 def means(values: dict[str, Tensor], *, seed: int, intervals: bool) -> dict[str, Mean]:
-    """The means of numbers (n,) for each image, by name."""
+    """The means of numbers (n,) for each image, by name; one image alone has neither spread nor interval."""
     found = {name: each.double() for name, each in values.items()}
     bounds: list[tuple[float, float] | None] = [None] * len(found)
-    if intervals:
+    if intervals and all(len(each) > 1 for each in found.values()):
         measured = [Measurement(float(each.mean()), influence=_centred(each)) for each in found.values()]
         bounds = bootstrap.intervals(measured, seed=seed)
     return {
