@@ -78,20 +78,18 @@ def test_what_another_process_answers_when_a_block_fails():
 class Drawing:
     """A helper that draws at once, and may be lost or refuse."""
 
-    def __init__(self, model, *, lost_at=None, refused=(), held=None):
-        self.model, self.lost_at, self.refused, self.held = model, lost_at, refused, held
+    def __init__(self, model, *, lost_at=None, error=None, refused=()):
+        self.model, self.lost_at, self.error, self.refused = model, lost_at, error, refused
         self.done, self.ended = [], False
 
     def prepare(self):
         if self.lost_at == 0:
-            raise Lost("no memory")
+            raise self.error
 
     def draw(self, block):
         self.done.append(block.index)
         if len(self.done) == self.lost_at:
-            raise Lost("killed")
-        if self.held is not None:
-            assert self.held.wait(PATIENCE)
+            raise self.error
         with torch.no_grad():
             return None if block.index in self.refused else blocks.draw(self.model, block)
 
@@ -128,22 +126,27 @@ def test_no_more_helpers_are_started_than_there_is_work_for():
         assert started == [0, 1]
 
 
-@pytest.mark.parametrize("lost_at", [0, 1, 2])
-def test_what_a_lost_helper_was_at_is_drawn_by_another(lost_at, capfd):
-    model = Scaled(0.5)
-    helpers = Drawing(model, lost_at=lost_at), Drawing(model)
-    with first_waits(5), sharing(*helpers) as by:
+@pytest.mark.parametrize(
+    ("lost_at", "error", "why"),
+    [
+        (0, Lost("no memory"), "no memory"),
+        (1, Lost("killed"), "killed"),
+        (2, Lost("killed"), "killed"),
+        (1, EOFError("an answer\nthat cannot be read"), "EOFError: an answer that cannot be read"),
+    ],
+)
+def test_what_a_lost_helper_was_at_is_drawn_by_another(lost_at, error, why, monkeypatch, capfd):
+    model, tell = Scaled(0.5), shared._tell
+    helper = Drawing(model, lost_at=lost_at, error=error)
+    with first_waits(len(SIX)) as enough, sharing(helper) as by:
+        monkeypatch.setattr(shared, "_tell", lambda error: tell(error) or enough.set())
         assert torch.equal(drawn(by, model), drawn(blocks.here, model))
-    assert len(helpers[0].done) <= lost_at
-    why = "no memory" if lost_at == 0 else "killed"
-    if len(helpers[0].done) == lost_at:
-        assert f"a sampling worker was lost ({why}): its samples are drawn by the others\n" in capfd.readouterr().err
+    assert len(helper.done) == lost_at
+    assert f"a sampling worker was lost ({why}): its samples are drawn by the others\n" in capfd.readouterr().err
 
 
-def test_without_any_helper_left_this_process_draws_all(capfd):
+def test_where_none_can_be_started_this_process_draws_all(capfd):
     model = Scaled(0.5)
-    with sharing(Drawing(model, lost_at=0), Drawing(model, lost_at=0)) as by:
-        assert torch.equal(drawn(by, model), drawn(blocks.here, model))
 
     def start(number):
         raise Lost("it cannot be started: too many processes")

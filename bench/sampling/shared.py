@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.contract.model import GenerativeModel
-from bench.errors import DivergedError, UserError
+from bench.errors import DivergedError, UserError, one_line
 from bench.sampling.blocks import Block, Sampler, draw
 
 AHEAD = 4  # blocks for each process that may be there before their turn
@@ -137,13 +137,13 @@ class Shared:
                 own, index = taken
                 try:
                     made = helper.draw(own.blocks[index])
-                except Lost:
+                except Exception:
                     with self._changed:
                         heapq.heappush(own.free, index)
                         self._changed.notify_all()
                     raise
                 self._put(own, index, made)
-        except Lost as error:
+        except Exception as error:  # of any kind: a block that nobody draws would be waited for without end
             if not self._ending:
                 _tell(error)
 
@@ -177,8 +177,9 @@ class Shared:
             self._changed.notify_all()
 
 
-def _tell(error: Lost) -> None:
-    print(f"a sampling worker was lost ({error}): its samples are drawn by the others", file=sys.stderr, flush=True)
+def _tell(error: Exception) -> None:
+    why = str(error) if isinstance(error, Lost) else one_line(f"{type(error).__name__}: {error}")
+    print(f"a sampling worker was lost ({why}): its samples are drawn by the others", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
