@@ -55,7 +55,7 @@ def test_a_stored_model_s_scores_do_not_either(whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_helpers_end_with_the_run(tmp_path, number):
     out, log = tmp_path / "out", tmp_path / "log"
-    process = fork([*GRID, *TWO, "evaluation.samples=64000", "--out", out], log, report=False)
+    process = fork([*GRID, "evaluation.samples=64000", *TWO, "--out", out], log, report=False)
     assert wait_until(lambda: helpers(process), process), log.read_text()
     (helper,) = helpers(process)
     if number == signal.SIGTERM:
