@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.contract.precision import check_precision, full_precision
+from bench.contract.shares import Rows, cut
 from ebm.energy import EnergyNet
 from ebm.engine.gradient import input_gradient
 from ebm.engine.graphs import replayed
@@ -26,6 +27,7 @@ class ChainSettings:
     noise_std: float  # standard deviation of the noise in a step; 0 gives the deterministic chain
     # of the convolutions, one of bench.contract.precision.PRECISIONS; state and noise keep the start's type
     precision: str = "float32"
+    rows: Rows | None = None  # of a larger batch, whose noise is drawn whole, so that each chain has its own there
 
 
 def langevin(
@@ -67,6 +69,9 @@ def run(
     gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype)
     x = x.detach().clone(memory_format=torch.channels_last)
     noise = None if generator is None else torch.empty_like(x)
+    if noise is not None and (rows := settings.rows) is not None:
+        shape = (rows.of, *x.shape[1:])
+        noise = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     for k in range(settings.steps):
         gradient = gradient_of(x)
         if norms is not None:
@@ -77,7 +82,7 @@ def run(
             draw_normal_(noise, generator)  # before both updates of x, which then stays in the cache between them
         x.sub_(gradient, alpha=settings.step_size)
         if noise is not None:
-            x.add_(noise, alpha=settings.noise_std)
+            x.add_(cut(noise, settings.rows), alpha=settings.noise_std)
     return x
 
 
@@ -103,6 +108,8 @@ def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.G
     expected = f"(n, {energy.channels}, {energy.side}, {energy.side})" if isinstance(energy, EnergyNet) else ""
     if x.ndim != 4 or (expected and x.shape[1:] != (energy.channels, energy.side, energy.side)):
         raise ValueError(f"the chain's start is {tuple(x.shape)}: it must be {expected or '(n, C, H, W)'}")
+    if (rows := settings.rows) is not None and not 0 <= rows.first < rows.end == rows.first + len(x) <= rows.of:
+        raise ValueError(f"a chain of {len(x)} images cannot be {rows}")
     if settings.noise_std and generator is None:
         raise ValueError(f"noise_std={settings.noise_std} needs a generator: pass one, or 0 for the noise-free chain")
     if settings.noise_std and generator.device.type != x.device.type:

@@ -9,6 +9,7 @@ from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
 from bench.grid import curve
 from bench.grid.cell import Cell
+from bench.grid.crew import ALONE, Crew
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
 from bench.machine import runtime
@@ -18,7 +19,14 @@ from bench.tracking import Trackers
 
 
 def run_cell(
-    cell: Cell, evaluator: Evaluator, trackers: Trackers, *, device: torch.device, title: str, progress: bool
+    cell: Cell,
+    evaluator: Evaluator,
+    trackers: Trackers,
+    *,
+    device: torch.device,
+    title: str,
+    progress: bool,
+    crew: Crew = ALONE,
 ) -> Outcome:
     """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
     images = evaluator.data
@@ -45,6 +53,7 @@ def run_cell(
             score_of=curve.identity(cell, evaluator),
             status=watched,
             track=trackers.scalars,
+            crew=crew,
             title=title,
             progress=progress,
         )
