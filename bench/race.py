@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.config.commandline import (
     add_common,
     add_settings,
+    check_jobs,
     check_outside,
     check_seeds,
     check_threads,
@@ -56,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--base", default="", metavar="NAME", help="whose times the table divides by (default: the first)")
     add_settings(p, "evaluation.samples=1000 evaluation.real=5000 ebm.steps=20")
+    p.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes that share the contestants of a seed (default: 1)"
+    )
     p.add_argument("--out", type=Path, help="folder of the race (default: results/race/PROFILE/DATASET)")
     add_common(p, "the profile's")
     p.set_defaults(threads=1)
@@ -68,6 +72,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     seeds = tuple(arguments.seeds or profile.seeds)
     check_seeds("--seeds", seeds)
     check_threads(arguments.threads)
+    check_jobs(arguments.jobs)
     if wrong := [score for score in arguments.reach if not math.isfinite(score)]:
         raise UserError(f"--reach {wrong[0]} is no score: give numbers")
     models = tuple(arguments.models or dict.fromkeys([*profile.models, "published"]))
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         out=out,
         command=shlex.join(["python", "-m", "bench.race", *argv]),
     )
-    found = race.run(request, rules, reach=arguments.reach, base=arguments.base)
+    found = race.run(request, rules, reach=arguments.reach, base=arguments.base, jobs=arguments.jobs)
     say((out / TABLE).read_text(encoding="utf-8"))
     say(f"curves, plot and table: {out}")
     return 0 if all(lane.status == "finished" for lane in found.lanes) else 1

@@ -16,7 +16,7 @@ from bench.config.settings import load_profile
 from bench.errors import UserError
 from bench.grid.request import Request
 from bench.machine import signals
-from bench.racing import output, race
+from bench.racing import output, race, runner
 from bench.racing.lanes import Race
 from bench.racing.turns import Rules
 from bench.scoring.setup import Setup
@@ -78,14 +78,14 @@ def test_a_race_counts_training_alone_and_ends_with_the_planned_updates(raced, t
 def test_contestants_take_turns(raced, monkeypatch):
     """A B A B: at no moment is one more than a slice, or an update, ahead of another that still races."""
     turns = []
-    turn = race.Runner.turn
+    turn = runner.Runner.turn
 
     def watched(self, target):
         result = turn(self, target)
         turns.append((self.lane.seed, self.lane.contestant, self.lane.seconds))
         return result
 
-    monkeypatch.setattr(race.Runner, "turn", watched)
+    monkeypatch.setattr(runner.Runner, "turn", watched)
     raced("race")
     assert [name for seed, name, _ in turns if seed == 0][:6] == ["Trainer", "Slow"] * 3
     assert [seed for seed, *_ in turns] == sorted(seed for seed, *_ in turns)  # a seed at a time
@@ -103,7 +103,7 @@ class StoppedError(Exception):
 def test_a_race_that_is_killed_anywhere_ends_as_one_that_is_not(raced, tmp_path, monkeypatch):
     """Killed again and again, a few steps further each time: before a state, a score or the race's file is written."""
     whole = raced("whole", seeds=(0,))
-    steps = [(race.RunState, "save"), (timed.Yardstick, "score"), (Race, "write"), (race, "save_checkpoint")]
+    steps = [(runner.RunState, "save"), (timed.Yardstick, "score"), (Race, "write"), (runner, "save_checkpoint")]
     left, killed_before = [0], []
 
     def mortal(name, action):
@@ -178,6 +178,51 @@ def test_another_race_or_a_damaged_file_is_refused(raced, tmp_path):
         path.write_text(content)
         with pytest.raises(UserError, match=r"race\.json is damaged .* choose another --out"):
             raced("race", seeds=(0,))
+
+
+# Several processes
+
+
+@pytest.fixture
+def smoke(tmp_path):
+    """Run the command, two seeds of three models of the smoke profile, into the folder of that name."""
+
+    def go(name, *arguments):
+        given = ["--profile", "smoke", "--quiet", "--models", "vae", "ebm", "dcgan", "--out", str(tmp_path / name)]
+        more = ["--features", EXTRACTOR, "--seeds", "0", "1", "--seconds", "1", "--slice", "0.4", "--points", "3"]
+        return command.main([*given, *more, *arguments]), tmp_path / name
+
+    return go
+
+
+def test_side_by_side_every_contestant_trains_as_in_one_process(smoke):
+    """A process that is killed ends the race, and the same command continues it."""
+    start = race.Worker.__init__
+
+    def doomed(self, slot, *given):
+        start(self, slot, *given)
+        if slot == 1:
+            self.process.kill()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race.Worker, "__init__", doomed)
+        assert smoke("two", "--jobs", "2")[0] == 2
+    status, two = smoke("two", "--jobs", "2")
+    assert status == 0
+    found = Race.read(two)
+    every = {(name, seed) for name in ("vae", "ebm", "dcgan") for seed in (0, 1)}
+    assert {(lane.contestant, lane.seed) for lane in found.lanes} == every
+    assert all(lane.status == "finished" and lane.updates == lane.planned for lane in found.lanes)
+    one = two.with_name("one")
+    one.mkdir()
+    machine = {**found.settings["machine"], "jobs": 1}
+    race.Race(**{**vars(found), "lanes": [], "settings": {**found.settings, "machine": machine}}).write(one)
+    assert smoke("one")[0] == 0
+    weights = sorted(path.relative_to(two) for path in two.glob("cells/*/*/*/model.safetensors"))
+    assert len(weights) == 6
+    for path in weights:
+        assert (two / path).read_bytes() == (one / path).read_bytes()
+    assert smoke("two")[0] == 2  # another race: its seconds are of processes side by side
 
 
 # The command

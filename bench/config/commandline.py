@@ -111,7 +111,7 @@ def check_threads(threads: int | None) -> None:
 
 def check_engine(arguments: argparse.Namespace) -> None:
     """UserError for options of `add_engine` that do not go together, or ask for too few or too many."""
-    jobs, cores = arguments.jobs, os.cpu_count() or 1
+    jobs = arguments.jobs
     if ranks.count() > 1 and (jobs != 1 or arguments.engine != "local"):
         given = f"--jobs {one_line(jobs)}" if jobs != 1 else f"--engine {arguments.engine}"
         raise UserError(f"{given} does not go with torchrun, whose ranks train one cell together: leave one out")
@@ -133,6 +133,12 @@ def check_engine(arguments: argparse.Namespace) -> None:
             raise UserError(
                 f"--gpus-per-cell {one_line(gpus)}: give 0, a part of one GPU such as 0.5, or a whole number"
             )
+    check_jobs(arguments.jobs)
+
+
+def check_jobs(jobs: int) -> None:
+    """UserError for fewer than one or more than there are cores."""
+    cores = os.cpu_count() or 1
     if jobs < 1:
         raise UserError(f"--jobs {one_line(jobs)} is too few: give at least 1")
     if jobs > cores:

@@ -6,21 +6,22 @@ features of real images in the cache, watches, and says everything.
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from bench.engines import worker
 from bench.engines.prepared import Prepared, begin, needed, pinned, statuses, titles, tolerate_shortage
 from bench.engines.progress import Display, line_of
-from bench.engines.worker import Worker
+from bench.engines.worker import NEWS, Tell, Worker
 from bench.errors import UserError
 from bench.grid import grid, say
+from bench.grid.request import Request, plan
 from bench.grid.together import Leader
-from bench.machine import gpu, runtime, signals
+from bench.machine import gpu, runtime
 from bench.scoring.setup import Setup
 
 PAUSE = 1.0  # seconds between looks at the workers
@@ -101,7 +102,7 @@ class _Crew:
                 if len(missing) < len(before):
                     self.deaths = 0
         finally:
-            self._stop()
+            worker.end_all(self.workers, PAUSE, self.display.say)
             self.display.clear()
 
     def _missing(self) -> list[int]:
@@ -111,12 +112,12 @@ class _Crew:
         """Start a worker for every free cell that none is about to take, in the slots that are empty."""
         if not self.slots or self.deaths > DEATHS:
             return
-        own = {one.cell for one in self.workers}
+        own = {_doing(one) for one in self.workers}
         free = sum(not self.cells[place].folder.is_locked for place in missing if place not in own)
-        for _ in range(min(free - sum(one.cell is None for one in self.workers), len(self.slots))):
+        for _ in range(min(free - sum(_doing(one) is None for one in self.workers), len(self.slots))):
             slot = self.slots.popleft()
             device = self.devices[slot % len(self.devices)] if self.devices else None
-            self.workers.append(Worker(slot, self.requests, device))
+            self.workers.append(Worker(slot, partial(run_free, self.requests), device))
 
     def _wait_for_others(self, missing: Sequence[int]) -> None:
         if self.deaths > DEATHS:
@@ -142,12 +143,10 @@ class _Crew:
         status = one.exit_status or 0
         if one.error is not None:
             raise UserError(one.error)
-        killed = signal.Signals(-status).name if status < 0 else ""
-        if status > 128:  # somebody stopped this worker alone
-            killed = signal.Signals(status - 128).name
-        if killed:
+        if killed := one.killed_by:
             self.deaths, self.last_death = self.deaths + 1, killed
-            doing = f" at {self.titles[one.cell]}" if one.cell is not None else ""
+            place = _doing(one)
+            doing = f" at {self.titles[place]}" if place is not None else ""
             after = "another one continues" if self.deaths <= DEATHS else "no further one is started"
             self.display.say(f"a worker was ended by {killed}{doing}: {after}")
         elif status:
@@ -155,24 +154,37 @@ class _Crew:
             raise SystemExit(status)
 
     def _at_work(self) -> list[str]:
-        busy = [one.cell for one in self.workers if one.cell is not None]
+        busy = [place for one in self.workers if (place := _doing(one)) is not None]
         return [line_of(self.titles[place], self.cells[place].folder.read_status()) for place in busy]
 
-    def _stop(self) -> None:
-        """End the workers: the first time each saves; a signal that comes meanwhile ends them at once."""
-        for end in (Worker.stop, Worker.stop, Worker.kill):
-            for one in self.workers:
-                end(one)
-            try:
-                while self.workers:
-                    worker.wait(self.workers, PAUSE)
-                    self._read_last()
-                return
-            except signals.Interrupted:
-                continue
 
-    def _read_last(self) -> None:
-        for one in self.workers:
-            for line in one.read():
-                self.display.say(line)
-        self.workers = [one for one in self.workers if not one.ended]
+def _doing(one: Worker) -> int | None:
+    """The place of the cell that it works on."""
+    return one.news[-1] if one.news else None
+
+
+def run_free(requests: Sequence[Request], tell: Tell) -> None:
+    """Run cells that have no record and that nobody works on, until there is none: a worker's work.
+
+    The parent has checked them. NEWS is the cell that is worked on, by its place among all, or None between two.
+    """
+    requests[0].setup.configure()
+    planned = [(request, cells, i) for request in requests for cells in [plan(request)] for i in range(len(cells))]
+    evaluators: grid.Evaluators = {}
+    found = True
+    while found:
+        found = False
+        for place, (request, cells, i) in enumerate(planned):
+            cell = cells[i]
+            if cell.folder.has_record:
+                continue
+            with cell.folder.held() as own:
+                if not own or cell.folder.has_record:
+                    continue
+                found = True
+                tell(NEWS, place)
+                key = grid.evaluator_key(cell, request)
+                if key not in evaluators:
+                    evaluators[key] = request.setup.evaluator(cell.source, cell.data, cell.evaluation)
+                grid.one(cell, evaluators[key], request, grid.title_of(cells, i))
+                tell(NEWS, None)

@@ -1,4 +1,4 @@
-"""A process that runs free cells of prepared grids until there is none, and what its parent knows of it."""
+"""A process that does a share of a work, and what its parent knows of it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from typing import Any
 
 from bench.config.commandline import failure
 from bench.engines.lines import Lines
-from bench.grid import grid
-from bench.grid.request import Request, plan
 from bench.machine import signals
 
-LINE, CELL, ERROR = "line", "cell", "error"  # what a worker tells; a cell by its place among all, or None
+LINE, NEWS, ERROR = "line", "news", "error"  # what a worker tells: for the user, of its work, why it cannot go on
 USER_ERROR = 2  # exit status after ERROR
 
 Tell = Callable[[str, Any], None]
+Work = Callable[[Tell], None]  # told NEWS with any JSON value; it can be pickled
 
 
 class Worker:
-    """A started worker. `cell` is the place of the cell that it works on, None between two."""
+    """A started worker."""
 
-    def __init__(self, slot: int, requests: Sequence[Request], device: str | None):
+    def __init__(self, slot: int, work: Work, device: str | None = None):
         """Start it; `device` is the only GPU that it sees, None for no difference from this process."""
         self.slot = slot
-        self.cell: int | None = None
+        self.news: list[Any] = []  # what it told of its work, oldest first
         self.error: str | None = None  # of the user's, in one line
         context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads hold
         self.messages, own = context.Pipe(duplex=False)
-        self.process = context.Process(target=_main, args=(list(requests), own, device))
+        self.process = context.Process(target=_main, args=(work, own, device))
         if os.name == "posix":
             resource_tracker.ensure_running()  # here, as its start lets all signals through
         with signals.held_back():
@@ -53,16 +52,24 @@ class Worker:
         """Negative for a signal that killed it."""
         return self.process.exitcode
 
+    @property
+    def killed_by(self) -> str:
+        """The name of the signal that ended it, "" where none did."""
+        status = self.exit_status or 0
+        if status < 0:
+            return signal.Signals(-status).name
+        return signal.Signals(status - 128).name if status > 128 else ""  # somebody stopped this worker alone
+
     def read(self) -> list[str]:
-        """The lines for the user that have come since; also notes its cell, its error and its end."""
+        """The lines for the user that have come since; also notes its news, its error and its end."""
         lines = []
         try:
             while self.messages.poll():
                 kind, content = json.loads(self.messages.recv_bytes())
                 if kind == LINE:
                     lines.append(content)
-                elif kind == CELL:
-                    self.cell = content
+                elif kind == NEWS:
+                    self.news.append(content)
                 else:
                     self.error = content
         except (EOFError, OSError):
@@ -83,7 +90,24 @@ def wait(workers: Sequence[Worker], seconds: float) -> None:
     connection.wait([worker.messages for worker in workers], seconds)
 
 
-def _main(requests: Sequence[Request], messages: Connection, device: str | None) -> None:
+def end_all(workers: list[Worker], pause: float, hear: Callable[[str], object]) -> None:
+    """End the workers: the first time each saves; a signal that comes meanwhile ends them at once."""
+    for end in (Worker.stop, Worker.stop, Worker.kill):
+        for one in workers:
+            end(one)
+        try:
+            while workers:
+                wait(workers, pause)
+                for one in workers:
+                    for line in one.read():
+                        hear(line)
+                workers[:] = [one for one in workers if not one.ended]
+            return
+        except signals.Interrupted:
+            continue
+
+
+def _main(work: Work, messages: Connection, device: str | None) -> None:
     lock = threading.Lock()
 
     def tell(kind: str, content: Any) -> None:
@@ -100,7 +124,7 @@ def _main(requests: Sequence[Request], messages: Connection, device: str | None)
     try:
         with signals.handled():
             signals.let_through()
-            _run_free(requests, tell)
+            work(tell)
     except signals.Interrupted as error:
         sys.exit(error.status)
     except Exception as error:
@@ -109,30 +133,6 @@ def _main(requests: Sequence[Request], messages: Connection, device: str | None)
             raise
         tell(ERROR, line)
         sys.exit(USER_ERROR)
-
-
-def _run_free(requests: Sequence[Request], tell: Tell) -> None:
-    """Run cells that have no record and that nobody works on, until there is none. The parent has checked them."""
-    requests[0].setup.configure()
-    planned = [(request, cells, i) for request in requests for cells in [plan(request)] for i in range(len(cells))]
-    evaluators: grid.Evaluators = {}
-    found = True
-    while found:
-        found = False
-        for place, (request, cells, i) in enumerate(planned):
-            cell = cells[i]
-            if cell.folder.has_record:
-                continue
-            with cell.folder.held() as own:
-                if not own or cell.folder.has_record:
-                    continue
-                found = True
-                tell(CELL, place)
-                key = grid.evaluator_key(cell, request)
-                if key not in evaluators:
-                    evaluators[key] = request.setup.evaluator(cell.source, cell.data, cell.evaluation)
-                grid.one(cell, evaluators[key], request, grid.title_of(cells, i))
-                tell(CELL, None)
 
 
 def _end_with_parent() -> None:

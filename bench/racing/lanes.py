@@ -34,6 +34,11 @@ class Lane:
     def ended(self) -> bool:
         return self.status != "racing"
 
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Lane:
+        """From what `asdict` makes of one."""
+        return cls(**{**content, "points": [Point(**point) for point in content["points"]]})
+
 
 @dataclass
 class Race:
@@ -63,6 +68,11 @@ class Race:
         self.lanes.append(Lane(contestant, seed, planned))
         return self.lanes[-1]
 
+    def put(self, lane: Lane) -> None:
+        """Take the lane in place of the one of its contestant and seed."""
+        of = (lane.contestant, lane.seed)
+        self.lanes = [lane if (one.contestant, one.seed) == of else one for one in self.lanes]
+
     def write(self, out: Path) -> None:
         """Atomic."""
         write_json(out / FILE, {"schema": SCHEMA, **asdict(self)})
@@ -77,8 +87,7 @@ class Race:
             content = json.loads(read_bounded(path, LARGEST))
             if content.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
-            lanes = [Lane(**{**one, "points": [Point(**point) for point in one["points"]]}) for one in content["lanes"]]
-            return cls(**{**content, "lanes": lanes})
+            return cls(**{**content, "lanes": [Lane.of(one) for one in content["lanes"]]})
         except TooLargeError as error:
             reason: object = error
         except OSError as error:

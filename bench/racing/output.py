@@ -54,7 +54,8 @@ def text(race: Race, reach: Sequence[float], base: str) -> str:
         notes=(
             f"Real images that are not for training score {number(race.real, 3)}.",
             "Seconds are of training alone. Contestants took turns of "
-            f"{number(race.settings['slice'], 3)} s; lengths were planned for {number(race.settings['seconds'], 3)} s.",
+            f"{number(race.settings['slice'], 3)} s; lengths were planned for {number(race.settings['seconds'], 3)} s."
+            + (f" {jobs} processes shared the contestants." if (jobs := race.settings["machine"]["jobs"]) > 1 else ""),
         ),
     )
     headers = [f"≤ {number(level, 3)}" for level in wanted]

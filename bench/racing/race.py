@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench.contract.model import GenerativeModel
-from bench.contract.scores import Point
 from bench.data import ImageData
+from bench.engines import worker
+from bench.engines.prepared import pinned
+from bench.engines.worker import NEWS, Tell, Worker
 from bench.errors import DivergedError, UserError
 from bench.evaluation import Yardstick
 from bench.grid import say, space
-from bench.grid.batches import Batches
 from bench.grid.budget import seconds_per_update, with_updates
 from bench.grid.cell import Cell
 from bench.grid.request import Request, plan
-from bench.grid.run_state import RunState
-from bench.grid.training import Clock, first_bad, one_update
-from bench.machine import runtime, signals
+from bench.grid.training import Clock
+from bench.machine import runtime
 from bench.racing import output
 from bench.racing.lanes import Lane, Race
+from bench.racing.runner import Runner, Track, together
 from bench.racing.turns import Rules
 from bench.results.locks import lock, taken
 from bench.results.record import first_difference
-from bench.storage.checkpoint import save_checkpoint
 
+PAUSE = 1.0  # seconds between looks at the processes
 TIMED = 0.02  # of the race is spent besides it, on timing each contestant's update
-
-Measure = Callable[[GenerativeModel], float]  # the score of a model; lower is better
 
 
 def run(
@@ -41,40 +39,108 @@ def run(
     *,
     reach: Sequence[float] = (),
     base: str = "",
+    jobs: int = 1,
     clock: Clock | None = None,
 ) -> Race:
     """The race of a request of one data set, to its end; what is there of it already is not run again.
 
-    Seeds race one after the other, so that no more trainers are held than there are contestants. Raises UserError: a
-    folder with another race or one that another process works on, and what cannot be planned.
+    Seeds race one after the other, so that no more trainers are held than there are contestants. `jobs` processes
+    share the contestants. Raises UserError: a folder with another race or one that another process works on, and what
+    cannot be planned.
     """
     device = request.setup.configure()
     clock = clock or runtime.stopwatch(device)
     cells = plan(request)
+    jobs = min(jobs, len(request.models))
     output.check_base([cell.model for cell in cells], base)
     space.refuse_unwritable(request.out)
     own = lock(request.out, "race")
     if not taken(own):
         raise UserError(f"another process works on --out {request.out}: wait for it, or choose another --out")
     try:
-        data, yardstick = prepared(request, cells[0])
-        race = opened(request, cells, data, yardstick, rules, device, clock)
+        images = prepared(request, cells[0])
+        race = opened(request, cells, *images, rules, jobs, device, clock)
 
-        def measure(model: GenerativeModel) -> float:
-            return yardstick.score(model, request.evaluation_seeds[0]).value
+        def keep(lane: Lane) -> None:
+            race.put(lane)
+            race.write(request.out)
+            output.write_csv(request.out, race)
 
-        label = request.setup.extractor.label
-        track = Track(data.train.to(device), device, rules, measure, data.describe(), label, clock)
-        for seed in request.seeds:
-            lanes = [(cell, lane_of(race, cell, rules)) for cell in cells if cell.seed == seed]
-            together([Runner(cell, lane, track) for cell, lane in lanes if not lane.ended], rules, race, request.out)
-            for cell, lane in lanes:
-                if lane.status == "finished":  # what a longer training would need goes when all else is on the disk
-                    cell.folder.discard_checkpoints()
+        for cell in cells:
+            lane_of(race, cell, rules)  # all of them, in this order
+        if jobs == 1:
+            shared(request, cells, *images, rules, race, clock, keep)
+        else:
+            side_by_side(request, rules, race, jobs, keep)
+        for cell in cells:
+            if lane_of(race, cell, rules).status == "finished":
+                cell.folder.discard_checkpoints()  # goes when all else is on the disk
         output.write(request.out, race, reach=reach, base=base)
         return race
     finally:
         own.release()
+
+
+def shared(
+    request: Request,
+    cells: Sequence[Cell],
+    data: ImageData,
+    yardstick: Yardstick,
+    rules: Rules,
+    race: Race,
+    clock: Clock,
+    keep: Callable[[Lane], None],
+) -> None:
+    """The lanes of these cells, a seed after the other, in this process; `keep` is given what is new after a turn."""
+
+    def measure(model: GenerativeModel) -> float:
+        return yardstick.score(model, request.evaluation_seeds[0]).value
+
+    device, label = request.setup.device, request.setup.extractor.label
+    track = Track(data.train.to(device), device, rules, measure, data.describe(), label, clock)
+    for seed in request.seeds:
+        lanes = [(cell, lane_of(race, cell, rules)) for cell in cells if cell.seed == seed]
+        together([Runner(cell, lane, track) for cell, lane in lanes if not lane.ended], rules, keep)
+
+
+def share(request: Request, rules: Rules, first: int, jobs: int, tell: Tell) -> None:
+    """Every `jobs`-th contestant from the `first` on: the work of one process of several, which tells NEWS of lanes."""
+    device = request.setup.configure()
+    race = Race.read(request.out)
+    if race is None:
+        raise UserError(f"{request.out} has lost its race: choose another --out")
+    cells = [cell for cell in plan(request) if cell.model in race.contestants[first::jobs]]
+    images = prepared(request, cells[0])
+    clock = runtime.stopwatch(device)
+    shared(request, cells, *images, rules, race, clock, lambda lane: tell(NEWS, asdict(lane)))
+
+
+def side_by_side(request: Request, rules: Rules, race: Race, jobs: int, keep: Callable[[Lane], None]) -> None:
+    """The whole race in `jobs` processes; a signal or an error ends all of them, which save, and is raised."""
+    setup = request.setup
+    quiet = replace(request, setup=replace(setup, progress=False, extractor_choice=pinned(setup)))
+    workers = [Worker(first, partial(share, quiet, rules, first, jobs)) for first in range(jobs)]
+    try:
+        while workers:
+            worker.wait(workers, PAUSE)
+            for one in list(workers):
+                for line in one.read():
+                    say(line)
+                while one.news:
+                    keep(Lane.of(one.news.pop(0)))
+                if one.ended:
+                    workers.remove(one)
+                    if one.error is not None:
+                        raise UserError(one.error)
+                    if one.killed_by:
+                        raise UserError(
+                            f"a process of the race was ended by {one.killed_by}: the same command continues it; give "
+                            "fewer --jobs if memory ran out"
+                        )
+                    if one.exit_status:
+                        raise SystemExit(one.exit_status)
+    finally:
+        worker.end_all(workers, PAUSE, say)
 
 
 def prepared(request: Request, cell: Cell) -> tuple[ImageData, Yardstick]:
@@ -93,13 +159,14 @@ def opened(
     data: ImageData,
     yardstick: Yardstick,
     rules: Rules,
+    jobs: int,
     device: torch.device,
     clock: Clock,
 ) -> Race:
     """The race of the folder, or a new one, its contestants timed. UserError where the folder holds another one."""
     contestants = [cell for cell in cells if cell.seed == cells[0].seed]
     environment = runtime.environment(device)
-    settings = identity(request, contestants, data, rules, environment)
+    settings = identity(request, contestants, data, rules, jobs, environment)
     race = Race.read(request.out)
     if race is not None:
         difference = first_difference(race.settings, settings)
@@ -119,7 +186,12 @@ def opened(
 
 
 def identity(
-    request: Request, contestants: Sequence[Cell], data: ImageData, rules: Rules, environment: dict[str, Any]
+    request: Request,
+    contestants: Sequence[Cell],
+    data: ImageData,
+    rules: Rules,
+    jobs: int,
+    environment: dict[str, Any],
 ) -> dict[str, Any]:
     """All that decides a race but its seeds: JSON values."""
     first = contestants[0]
@@ -138,7 +210,7 @@ def identity(
         },
         **({"training": told} if (told := first.training.arithmetic()) else {}),
         **asdict(rules),
-        "machine": {name: environment[name] for name in ("device", "threads")},
+        "machine": {**{name: environment[name] for name in ("device", "threads")}, "jobs": jobs},
     }
 
 
@@ -146,109 +218,3 @@ def lane_of(race: Race, cell: Cell, rules: Rules) -> Lane:
     """The cell's lane, with the number of updates that fits into the race."""
     planned = with_updates(cell, rules.seconds, race.seconds_per_update[cell.model]).config.updates
     return race.lane(cell.model, cell.seed, planned)
-
-
-def together(runners: Sequence[Runner], rules: Rules, race: Race, out: Path) -> None:
-    """Turn after turn until all have ended: A, B, C, A, B, C, ...; what is known is written after each turn.
-
-    A lane's points are written after the state that they are of, so that a race that was stopped continues both.
-    """
-    targets = rules.targets()
-    while not all(runner.lane.ended for runner in runners):
-        target = next(targets)
-        for runner in runners:
-            if not runner.lane.ended and runner.turn(target):
-                race.write(out)
-                output.write_csv(out, race)
-
-
-@dataclass(frozen=True)
-class Track:
-    """What all runners of a race have in common."""
-
-    images: Tensor  # uint8 (N, C, H, W), the training images, on `device`
-    device: torch.device
-    rules: Rules
-    measure: Measure
-    described: dict[str, Any]  # the data set, for the checkpoint of a trained model
-    extractor: str  # likewise
-    clock: Clock
-
-
-class Runner:
-    """One contestant with one training seed: its trainer, its state on the disk, and its lane."""
-
-    def __init__(self, cell: Cell, lane: Lane, track: Track):
-        self.cell = replace(cell, config=replace(cell.config, updates=lane.planned))
-        self.lane, self.track = lane, track
-        self.trainer = self.cell.new_trainer(tuple(track.images.shape[1:]), track.device)
-        self.batches = Batches(track.images, self.cell.config.batch_size, self.cell.seed, flip=cell.data.flip)
-        self.run = RunState.start(cell.folder, self.trainer, cell.seed)
-
-    def turn(self, target: float) -> bool:
-        """Train until `target` seconds, and score where that is due; whether the lane has something new to tell.
-
-        The trainer's state is on the disk before its score is taken. Divergence and lack of memory end the lane.
-        """
-        lane, run = self.lane, self.run
-        points, done = len(lane.points), run.done
-        try:
-            self._advance(target)
-            finished = run.done == lane.planned
-            scored = lane.points[-1].seconds if lane.points else 0.0
-            if self.track.rules.due(run.seconds, scored) or (finished and scored < run.seconds):
-                score = self._score()
-                lane.points.append(Point(run.done, run.seconds, score))
-                say(
-                    f"{lane.contestant} seed {lane.seed}: {score:.4g} after {run.seconds:.1f} s "
-                    f"({run.done} of {lane.planned} updates)"
-                )
-            if finished:
-                self._finish()
-        except DivergedError as error:
-            lane.status, lane.message = "diverged", str(error)
-        except (RuntimeError, MemoryError) as error:
-            if not runtime.is_out_of_memory(error):
-                raise
-            lane.status, lane.message = "oom", runtime.out_of_memory(error)
-        lane.updates, lane.seconds = run.done, run.seconds
-        if lane.message:
-            say(f"{lane.contestant} seed {lane.seed}: {lane.status} ({lane.message})")
-        return lane.ended or len(lane.points) > points or run.done > done
-
-    def _advance(self, target: float) -> None:
-        """A signal ends it after the update, with the state saved."""
-        cell, run, before = self.cell, self.run, self.run.done
-        with signals.deferred() as signal:
-            while run.done < self.lane.planned and run.seconds < target and not signal.noted:
-                scalars = one_update(
-                    self.trainer, self.batches, run, cell.seed, self.track.clock, cell.training.precision
-                )
-                if bad := first_bad(scalars):
-                    raise DivergedError(f"{bad} became {scalars[bad]} at update {run.done}")
-                run.last = scalars
-            if run.done > before:
-                run.log(run.last)
-                try:
-                    run.save(self.cell.folder, self.trainer, self.cell.seed)
-                except DivergedError as error:
-                    raise DivergedError(f"{error} at update {run.done}") from None
-
-    def _score(self) -> float:
-        try:
-            return self.track.measure(self.trainer.model)
-        except DivergedError as error:
-            raise DivergedError(f"{error}, in the samples at update {self.run.done}") from None
-
-    def _finish(self) -> None:
-        """Keep the trained model, for `python -m bench.evaluate`."""
-        cell = self.cell
-        description = {
-            "dataset": cell.dataset,
-            "model": cell.model,
-            "training_seed": cell.seed,
-            "data": self.track.described,
-            "config": cell.settings(self.track.extractor),
-        }
-        save_checkpoint(cell.folder.weights_path, self.trainer.model.state_dict(), description)
-        self.lane.status = "finished"
