@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.contract.precision import check_precision, full_precision
 from bench.contract.shares import Rows, cut
 from ebm.energy import EnergyNet
+from ebm.engine import fused
 from ebm.engine.gradient import input_gradient
 from ebm.engine.graphs import replayed
 
@@ -27,6 +28,7 @@ class ChainSettings:
     noise_std: float  # standard deviation of the noise in a step; 0 gives the deterministic chain
     # of the convolutions, one of bench.contract.precision.PRECISIONS; state and noise keep the start's type
     precision: str = "float32"
+    fused: bool = True  # on a GPU, what is between the convolutions as kernels of its own, where it can have them
     rows: Rows | None = None  # of a larger batch, whose noise is drawn whole, so that each chain has its own there
 
 
@@ -66,24 +68,37 @@ def run(
     observe: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """The chain itself; nothing in it waits for a GPU."""
-    gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype)
+    kernels = fused.kernels(x, settings.fused)
+    gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype, kernels)
+    update = update_ if kernels is None else kernels.update_
     x = x.detach().clone(memory_format=torch.channels_last)
-    noise = None if generator is None else torch.empty_like(x)
+    noise = own = None if generator is None else torch.empty_like(x)
     if noise is not None and (rows := settings.rows) is not None:
         shape = (rows.of, *x.shape[1:])
         noise = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        own = cut(noise, rows)
     for k in range(settings.steps):
         gradient = gradient_of(x)
-        if norms is not None:
-            norms[k] = gradient.permute(0, 2, 3, 1).flatten(1).norm(dim=1).mean()  # rows as they lie in memory
         if observe is not None:
             observe(k, x, gradient)
         if noise is not None:
-            draw_normal_(noise, generator)  # before both updates of x, which then stays in the cache between them
-        x.sub_(gradient, alpha=settings.step_size)
-        if noise is not None:
-            x.add_(cut(noise, settings.rows), alpha=settings.noise_std)
+            draw_normal_(noise, generator)  # before the update, whose tensors then stay in the cache
+        update(x, gradient, own, settings.step_size, settings.noise_std, None if norms is None else norms[k])
     return x
+
+
+def update_(
+    x: Tensor, gradient: Tensor, noise: Tensor | None, step_size: float, noise_std: float, norm: Tensor | None
+) -> None:
+    """x <- x - step_size * gradient + noise_std * noise, in place, for (n, C, H, W).
+
+    `norm` () receives the mean of ||gradient|| over the batch.
+    """
+    if norm is not None:
+        norm.copy_(gradient.permute(0, 2, 3, 1).flatten(1).norm(dim=1).mean())  # rows as they lie in memory
+    x.sub_(gradient, alpha=step_size)
+    if noise is not None:
+        x.add_(noise, alpha=noise_std)
 
 
 def draw_normal_(x: Tensor, generator: torch.Generator) -> Tensor:

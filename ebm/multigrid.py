@@ -56,6 +56,10 @@ class MultigridEBM(InvertingModel):
     def sampling_dtype(self) -> str:
         return self.levels[-1].sampling_dtype
 
+    @property
+    def sampler_kernels(self) -> str:
+        return self.levels[-1].sampler_kernels
+
     def cascade(
         self,
         z: Tensor,  # (n, C, s, s), s the coarsest side

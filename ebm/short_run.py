@@ -28,6 +28,7 @@ from ebm.diagnostics import (
     residual_curves,
 )
 from ebm.energy import EnergyNet
+from ebm.engine import fused
 from ebm.engine.gradient import frozen
 from ebm.langevin import ChainSettings, langevin, sampling_dtype
 
@@ -57,6 +58,10 @@ class ShortRunEBM(InvertingModel):
     @property
     def sampling_dtype(self) -> str:
         return sampling_dtype(self.settings.precision, super().sampling_dtype, self.device)
+
+    @property
+    def sampler_kernels(self) -> str:
+        return fused.described(self.device, next(self.parameters()).dtype)
 
     def chain(
         self,

@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.machine import gpu, runtime
-from ebm.engine import graphs
+from ebm.engine import fused, graphs
 from tests.pretend_graphs import Graph, Recording
 from tests.pretend_rules import INDEXING, RANDOM, UNREPEATABLE, WAITING, ForbiddenError, line
 
@@ -47,6 +47,7 @@ class Device:
         self.recording: Recording | None = None  # a capture in progress
         self.stream = Stream()
         self.capability = (8, 0)
+        self.unfused = "a pretended GPU"  # why it has no fused kernels
 
     def wait(self, what: str) -> None:
         """Note that the host waits for the device; inside a capture that is an error."""
@@ -315,6 +316,7 @@ def pretended() -> Iterator[Device]:
         for name in ("tensor", "as_tensor"):
             patch.setattr(torch, name, _made(getattr(torch, name)))
         patch.setattr(gpu, "driver", lambda: "1.0")
+        patch.setattr(fused, "hindrance", lambda _: device.unfused)
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         runtime.device_name.cache_clear()
         try:

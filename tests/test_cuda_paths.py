@@ -325,3 +325,6 @@ def test_smoke_of_every_model(device, tmp_path, capsys, monkeypatch):
         told = record["environment"]["gpu"]
         assert (told["compute_capability"], told["driver"], told["deterministic"]) == ("8.0", "1.0", True)
         assert (told["convolutions"], told["matrix_products"]) == ("ieee", "ieee")
+        own = {"sampler_kernels": "plain: a pretended GPU"} if record["model"].startswith("ebm") else {}
+        assert told.items() >= own.items()
+        assert ("sampler_kernels" in told) == bool(own)

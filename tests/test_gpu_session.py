@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.fabricate import record
+from tests.fused_stand_in import StandIn
 from tests.gpu import __main__ as session
 from tests.gpu import runs, summary, times
 from tests.pretend_cuda import CUDA, pretended
@@ -90,12 +91,15 @@ def test_scores_are_held_against_the_same_model_s():
 def test_measurements_and_summary(tmp_path, monkeypatch):
     """On a pretended device, at tiny sizes: every number that the summary shows is there."""
     monkeypatch.setattr(times, "ROUNDS", 1)
-    with pretended():
+    with pretended() as device:
+        StandIn().install(device, monkeypatch)
         size = times.one_size(4, 8, CUDA, steps=2, batch=4)
         small = {"n_f": 4, "steps": 2, "batch_size": 4}
         found = list(runs.precisions(tmp_path, CUDA, updates=2, **small))
     assert {name.split()[0] for name in size["seconds"]} == {"chain", "floor", "update"}
-    assert {"chain bf16", "floor bf16 NCHW", "floor float32 NHWC", "update tf32"} <= size["seconds"].keys()
+    assert {"chain bf16", "chain bf16, unfused", "floor bf16 NCHW", "floor float32 NHWC", "update tf32"} <= size[
+        "seconds"
+    ].keys()
     assert [(one["precision"], one["status"], one["updates"]) for one in found] == [
         (precision, "finished", 2) for precision in ("float32", "tf32", "bf16")
     ]
@@ -120,5 +124,6 @@ def test_measurements_and_summary(tmp_path, monkeypatch):
         "Stopped at update 7 of 9 (status 143) and continued. The same as one never stopped.",
         "## quick\n\nNot run",
         "| bf16 | finished | 2 |",
+        "| chain float32, unfused |",
     ):
         assert words in text, words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 
 import pytest
 import torch
@@ -13,17 +14,22 @@ from baselines.published_chain import published_chain
 from bench.contract.seeds import seeded
 from bench.errors import UserError
 from ebm.energy import LEAK
+from ebm.engine import graphs
 from ebm.reference import langevin_reference
 from tests.builders import energy_net, images, short_run
+from tests.fused_stand_in import StandIn
 from tests.kernels import __main__ as session
-from tests.kernels import measure, plot, results, table
-from tests.kernels.floor import bare_convolutions, gflop, record
+from tests.kernels import measure, plot, results, subjects, table
+from tests.kernels import test_langevin_kernels as timings
+from tests.kernels.floor import bare_convolutions, gflop, record, repeated
 from tests.kernels.memory import peak_mib
 from tests.kernels.peers import plain_sequence
 from tests.kernels.processes import Peer
 from tests.kernels.subjects import unrolled_inversion
+from tests.pretend_cuda import CUDA, Graph, pretended
 
 CPU = torch.device("cpu")
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 def fabricated(**ratios):
@@ -81,6 +87,54 @@ def test_floor_replays_each_convolution_forward_and_backward():
         replay()
     counts = {event.key: event.count for event in profile.key_averages()}
     assert (counts["aten::convolution"], counts["aten::convolution_backward"]) == (3, 3)
+
+
+@no_gpu
+def test_on_a_gpu_the_floor_is_one_captured_graph():
+    """As the engine's chain is: a run of it launches nothing one by one."""
+    with pretended() as device:
+        net, x = energy_net("plain", 1, 8, 4).to(CUDA), images(2).to(CUDA)
+        floor = repeated(bare_convolutions(record(net, x)), 4, CUDA)
+        (graph,) = Graph.alive
+        found = Counter(func._schema.name for func, *_ in graph.recording.calls)
+        assert (found["aten::convolution"], found["aten::convolution_backward"]) == (4 * 3, 4 * 3)
+        launched = device.kernels
+        floor()
+        assert device.kernels == launched
+
+
+@no_gpu
+def test_on_a_gpu_the_chain_is_timed_with_and_without_fused_kernels(monkeypatch):
+    """Both are captured. On a pretended GPU their ratio means nothing."""
+
+    class Benchmark:
+        enabled = True
+
+        def __init__(self):
+            self.extra_info = {}
+
+        def pedantic(self, target, setup, teardown, rounds):
+            for _ in range(rounds):
+                setup(), target(), teardown()
+
+    with pretended() as device:
+        calls, benchmark = StandIn().install(device, monkeypatch).calls, Benchmark()
+        for module in (measure, subjects, timings):
+            monkeypatch.setattr(module, "DEVICE", CUDA)
+        monkeypatch.setattr(subjects, "BATCH", 2)
+        monkeypatch.setattr(measure, "SGEMM", 8)
+        monkeypatch.setattr(measure, "PAIRS", (2, 2))
+        net, x = subjects.make("plain", 1, 8, 4)
+        timings.race_of_chain(benchmark, net, x, 3, kernel="chain", net="plain", n_f=4)
+        captured = {(one[3].steps, one[3].fused) for one in graphs._graphs[net]}
+    assert {(3, True), (3, False)} <= captured
+    assert calls["update_"] > 0
+    facts = benchmark.extra_info
+    assert facts["times_as_fast_as_unfused"] > 0
+    kernel = results.Kernel("test_chain", facts)
+    assert "times_as_fast_as_unfused" in kernel.ratios
+    assert "x unfused" in table.chains([kernel])
+    assert "x unfused" not in table.chains([results.Kernel("test_chain", {"kernel": "chain", "steps": 3})])
 
 
 # the peers

@@ -57,6 +57,11 @@ class GenerativeModel(nn.Module):
         """What a sample is computed in, for the record: the weights' type, unless the sampler rounds to another."""
         return str(next(self.parameters()).dtype).removeprefix("torch.")
 
+    @property
+    def sampler_kernels(self) -> str:
+        """For the record: which of several kernels its sampler runs on a GPU, equal but for rounding; empty: none."""
+        return ""
+
     def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
         """A draw of `n` latents (n, ...) from the prior."""
         return self.prior.draw(n, *self.latent_shape, generator=generator)

@@ -67,13 +67,21 @@ def record_of(
         "untrained": untrained_json(evaluation.untrained) if evaluation else None,
         "curves": curves_json([*evaluation.curves, *curve.curves(cell, evaluator, result)]) if evaluation else [],
         "throughput": throughput_json(evaluation.throughput) if evaluation else None,
-        "environment": runtime.environment(device),
+        "environment": _environment(trainer, device),
         "images": {name: picture.describe(cell.folder.picture_path(name).name) for name, picture in pictures.items()},
         "log": LOG,
         "profile": profile,
         "protocol": counts.protocol(evaluator.data, evaluator.config, evaluator.extractor.label),
         "command": command,
     }
+
+
+def _environment(trainer: Trainer, device: torch.device) -> dict[str, Any]:
+    """The machine, and what the model made of it."""
+    found = runtime.environment(device)
+    if found["gpu"] and (kernels := trainer.model.sampler_kernels):
+        found["gpu"]["sampler_kernels"] = kernels
+    return found
 
 
 def write(cell: Cell, outcome: Outcome, record: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ebm.engine.fused import Kernels
+
 LARGE_WEIGHTS = 4 << 20  # bytes: weights that outgrow a core's cache are fetched anew for every image
 FEW_PIXELS = 16  # of the output: with more, unfolding the input costs more than it saves
 TYPICAL_BATCH = 64  # images: layouts are chosen for it, and are right for any
@@ -34,32 +36,41 @@ class Convolution(Protocol):
         ...
 
 
-def prepare(weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int) -> Convolution:
+def prepare(
+    weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int, fused: Kernels | None = None
+) -> Convolution:
     """The fastest known form for square kernels (C', C, k, k) on inputs of `side`, by device and shape."""
     out = (side + 2 * padding - weight.shape[-1]) // stride + 1
     if stride == 1 and weight.shape[1] <= FEW_CHANNELS and side % 2 == 0:
-        return ImageConvolution(weight, bias, padding=padding, side=side)
+        return ImageConvolution(weight, bias, padding=padding, side=side, fused=fused)
     if weight.device.type == "cpu" and weight.dtype == torch.float32:
         large = weight.numel() * weight.element_size() >= LARGE_WEIGHTS and out * out <= FEW_PIXELS
         if large and stride == 2 and weight.shape[-1] == 4:
             return MatrixConvolution(weight, bias, padding=padding)
     if Prepacked.takes(weight):
         return PrepackedConvolution(weight, bias, stride=stride, padding=padding, side=side)
-    return LibraryConvolution(weight, bias, stride=stride, padding=padding)
+    return LibraryConvolution(weight, bias, stride=stride, padding=padding, fused=fused)
 
 
 class Library:
     """The convolution library's `conv2d`, forward alone."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int):
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, fused: Kernels | None = None):
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         self.bias, self.stride, self.padding = bias, [stride] * 2, [padding] * 2
+        self.fused, self.leak = fused, None
 
     def activate(self, leak: float) -> bool:
-        return False
+        """In the pass that adds the bias, which cuDNN leaves to another kernel."""
+        if self.fused is None or self.bias is None:
+            return False
+        self.leak = leak
+        return True
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if self.leak is None:
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return self.fused.bias_leaky_(F.conv2d(x, self.weight, None, self.stride, self.padding), self.bias, self.leak)
 
 
 class Prepacked:
@@ -106,11 +117,13 @@ class Prepacked:
         )
 
 
-def forward_alone(weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int) -> Library | Prepacked:
+def forward_alone(
+    weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, side: int, fused: Kernels | None = None
+) -> Library | Prepacked:
     """The fastest form of a convolution that is only run forward."""
     if Prepacked.takes(weight):
         return Prepacked(weight, bias, stride=stride, padding=padding, side=side)
-    return Library(weight, bias, stride=stride, padding=padding)
+    return Library(weight, bias, stride=stride, padding=padding, fused=fused)
 
 
 class LibraryConvolution(Library):
@@ -163,7 +176,7 @@ class ImageConvolution:
     which are then put in their places. Same products, twice the speed.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, side: int):
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, side: int, fused: Kernels | None = None):
         _, c, k, _ = weight.shape
         self.channels, self.side = c, side
         turned = weight.flip(2, 3).transpose(0, 1)  # (C, C', k, k): the gradient is a correlation with it
@@ -175,7 +188,7 @@ class ImageConvolution:
         # gradient pixels that lie outside the image where the padding exceeds k - 1 are cut off afterwards
         self.cut = max(0, padding - (k - 1))
         outer, below = max(0, k - 1 - padding), side + 2 * padding - k + 1
-        self.ahead = forward_alone(weight, bias, stride=1, padding=padding, side=side)
+        self.ahead = forward_alone(weight, bias, stride=1, padding=padding, side=side, fused=fused)
         self.blocks = forward_alone(block, None, stride=2, padding=outer, side=below)
 
     def activate(self, leak: float) -> bool:

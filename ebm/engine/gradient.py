@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ebm.energy import LEAK, EnergyNet, ResidualBlock, pooled_kernel
 from ebm.engine.convolution import Convolution, prepare
+from ebm.engine.fused import Kernels
 from ebm.reference import energy_gradient
 
 aten = torch.ops.aten
@@ -23,13 +24,13 @@ aten = torch.ops.aten
 Gradient = Callable[[Tensor], Tensor]  # images (n, C, H, W) -> dE/dx (n, C, H, W), channels-last
 
 
-def input_gradient(energy: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Gradient:
+def input_gradient(energy: Callable[[Tensor], Tensor], dtype: torch.dtype, fused: Kernels | None = None) -> Gradient:
     """x -> dE/dx for the weights that `energy` has now: written out for an `EnergyNet`, by autograd for anything else.
 
     Activations and weights of an `EnergyNet` are rounded to `dtype`; a gradient has its image's type.
     """
     if isinstance(energy, EnergyNet):
-        return NetGradient(energy, dtype)
+        return NetGradient(energy, dtype, fused)
 
     def by_autograd(x: Tensor) -> Tensor:
         with frozen(energy):
@@ -63,16 +64,16 @@ class NetGradient:
     """The gradient of an `EnergyNet` with the weights it had when this was made."""
 
     @torch.no_grad()
-    def __init__(self, net: EnergyNet, dtype: torch.dtype):
+    def __init__(self, net: EnergyNet, dtype: torch.dtype, fused: Kernels | None = None):
         self.dtype = dtype
         self.layers: list[Layer] = []
         side = net.side
         for module in net.features:
             if isinstance(module, nn.Conv2d):
-                layer = convolution(module, dtype, side)
+                layer = convolution(module, dtype, side, fused)
                 side = (side + 2 * module.padding[0] - module.kernel_size[0]) // module.stride[0] + 1
             elif isinstance(module, ResidualBlock):
-                layer = BlockGradient(module, dtype, side)
+                layer = BlockGradient(module, dtype, side, fused)
                 side //= 2
             else:
                 layer = activation(module, after=layer)
@@ -92,10 +93,10 @@ class NetGradient:
         return g.to(x.dtype)
 
 
-def convolution(module: nn.Conv2d, dtype: torch.dtype, side: int) -> Convolution:
+def convolution(module: nn.Conv2d, dtype: torch.dtype, side: int, fused: Kernels | None) -> Convolution:
     bias = None if module.bias is None else module.bias.detach().to(dtype)
     (stride, _), (padding, _) = module.stride, module.padding
-    return prepare(module.weight.detach().to(dtype), bias, stride=stride, padding=padding, side=side)
+    return prepare(module.weight.detach().to(dtype), bias, stride=stride, padding=padding, side=side, fused=fused)
 
 
 def activation(module: nn.Module, *, after: Convolution | BlockGradient | None) -> Layer:
@@ -145,9 +146,10 @@ class SmoothActivation:
 class BlockGradient:
     """A `ResidualBlock`: g flows through the pooled 4x4 kernel and through the skip, and the two are added in place."""
 
-    def __init__(self, block: ResidualBlock, dtype: torch.dtype, side: int):
+    def __init__(self, block: ResidualBlock, dtype: torch.dtype, side: int, fused: Kernels | None):
+        self.fused = fused if isinstance(block.first, nn.LeakyReLU) else None
         self.first = activation(block.first, after=None)
-        self.conv1 = convolution(block.conv1, dtype, side)
+        self.conv1 = convolution(block.conv1, dtype, side, fused)
         self.second = activation(block.second, after=self.conv1)
         kernel, bias = pooled_kernel(block.conv2.weight).detach().to(dtype), block.conv2.bias.detach().to(dtype)
         self.conv2 = prepare(kernel, bias, stride=2, padding=1, side=side)
@@ -164,6 +166,8 @@ class BlockGradient:
     def backward(self, g: Tensor) -> Tensor:
         skip = self.skip.backward(g)
         made = self.conv1.backward(self.second.backward(self.conv2.backward(g)))
+        if self.fused is not None:
+            return self.fused.leaky_backward_(self.first.output, made, skip, LEAK)
         made = self.first.backward(made).contiguous(memory_format=torch.channels_last)
         # every pixel of a 2 x 2 square receives a quarter of the pooled gradient
         n, c, height, width = made.shape

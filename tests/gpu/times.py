@@ -16,6 +16,7 @@ from bench.contract.precision import PRECISIONS, check_precision
 from bench.contract.seeds import seeded
 from bench.evaluation.throughput import seconds_of
 from bench.machine import runtime
+from ebm.engine import fused
 from ebm.langevin import ChainSettings, langevin
 from tests.builders import energy_net, images
 from tests.kernels.floor import Recorded, gflop, record, repeated
@@ -84,11 +85,13 @@ def chains_and_updates(net: Any, x: torch.Tensor, steps: int, device: torch.devi
         trainer = factory(config, tuple(x.shape[1:]), generator=seeded("weights"), device=device)
         return lambda: trainer.step(x, generator)
 
-    def chain(precision: str) -> Callable[[], Any]:
-        settings = ChainSettings(steps, STEP_SIZE, NOISE_STD, precision)
+    def chain(precision: str, **how: Any) -> Callable[[], Any]:
+        settings = ChainSettings(steps, STEP_SIZE, NOISE_STD, precision, **how)
         return lambda: langevin(net, x, settings, generator=generator, norms=norms)
 
     runs: Runs = {f"chain {one}": chain(one) for one in precisions}
+    if fused.kernels(x) is not None:
+        runs |= {f"chain {one}, unfused": chain(one, fused=False) for one in precisions}
     types = {"float32": torch.float32} | ({"bf16": torch.bfloat16} if "bf16" in precisions else {})
     for name, dtype in types.items():
         for layout, form in (("NHWC", torch.channels_last), ("NCHW", torch.contiguous_format)):

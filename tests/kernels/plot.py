@@ -15,6 +15,7 @@ from tests.kernels.table import is_plotted
 LOOKS = {
     "bf16": ("engine in bf16 (another precision)", "#56B4E9", "P", (0, (4, 2))),
     "engine": ("engine, float32", "#0072B2", "o", "-"),
+    "unfused": ("engine, its steps not fused", "#888888", "x", (0, (4, 2))),
     "floor": ("floor: bare convolutions", "#222222", "_", (0, (1, 1))),
     "reference": ("readable reference", "#009E73", "s", "-"),
     "published": ("published algorithm", "#D55E00", "^", "-"),

@@ -8,6 +8,7 @@ from tests.kernels.results import Kernel, larger_is_better
 
 N_F = (16, 32, 64)
 NOT_MEASURED = "–"
+UNFUSED = "times_as_fast_as_unfused"  # of a GPU alone
 
 
 class Target(NamedTuple):
@@ -45,6 +46,7 @@ COLUMNS = [  # of the chains: (title, key, format)
     ("x published", "times_as_fast_as_published", lambda v: f"{v:.2f}"),
     ("x torchebm", "times_as_fast_as_torchebm", lambda v: f"{v:.2f}"),
     ("x ebmkit", "times_as_fast_as_ebmkit", lambda v: f"{v:.2f}"),
+    ("x unfused", UNFUSED, lambda v: f"{v:.2f}"),
     ("bf16 time / float32", "bf16_time_over_float32", lambda v: f"{v:.2f}"),
     ("peak MiB", "peak_memory_mib", lambda v: f"{v:.0f}"),
     ("pairs", "pairs", str),
@@ -102,8 +104,9 @@ def arithmetic(facts: dict[str, Any]) -> str:
 def chains(kernels: list[Kernel]) -> str:
     """A row for every step and chain."""
     found = [k for k in kernels if k.facts.get("kernel") in ("step", "chain")]
-    rows = [[described(k)] + [shown(k.facts, key, form) for _, key, form in COLUMNS] for k in found]
-    titles = ["step or chain, batch 64", *(title for title, _, _ in COLUMNS)]
+    columns = [column for column in COLUMNS if column[1] != UNFUSED or any(UNFUSED in k.facts for k in found)]
+    rows = [[described(k)] + [shown(k.facts, key, form) for _, key, form in columns] for k in found]
+    titles = ["step or chain, batch 64", *(title for title, _, _ in columns)]
     return "## Steps and chains\n\n" + markdown(titles, rows) if rows else ""
 
 

@@ -10,6 +10,7 @@ import torch
 
 from bench.contract.seeds import seeded
 from ebm.energy import ENERGY_NETS
+from ebm.engine import fused
 from ebm.langevin import ChainSettings, draw_normal_, langevin
 from tests.builders import images, short_run, trainer
 from tests.kernels.floor import bare_convolutions, gflop, record, repeated
@@ -33,15 +34,15 @@ DIGITS = {"n_f": 32, "steps": K, "batch_size": BATCH, "lr": 2e-3}  # as the quic
 
 
 def race_of_chain(benchmark, net, x, steps, found_peers=None, /, *, seconds=SECONDS, part=1, with_bf16=True, **facts):
-    """The chain against its floor, the reference, the sgemm peak, itself in bf16, and peers.
+    """The chain against its floor, the reference, the sgemm peak, itself in bf16 and without fused kernels, and peers.
 
     With `part` above 1 floor and reference run only that part of the steps, and their times are multiplied: they do
     the same in every step, where the engine has the weights to prepare first.
     """
     generator = seeded("noise", device=DEVICE)
 
-    def chain(precision="float32", steps=steps):
-        settings = ChainSettings(steps, STEP_SIZE, NOISE_STD, precision)
+    def chain(precision="float32", steps=steps, **how):
+        settings = ChainSettings(steps, STEP_SIZE, NOISE_STD, precision, **how)
         return langevin(net, x, settings, generator=generator)
 
     replay, plain = bare_convolutions(record(net, x)), reference(net, x)
@@ -55,6 +56,7 @@ def race_of_chain(benchmark, net, x, steps, found_peers=None, /, *, seconds=SECO
             "floor": lambda: steps / some * floor(),
             **of_peers,
             "reference": lambda: steps / some * plain(some),
+            **({"unfused": timed(lambda: chain(steps=steps, fused=False))} if fused.kernels(x) else {}),
             **({"bf16": timed(lambda: chain("bf16", steps))} if with_bf16 else {}),
             "sgemm": sgemm(),
         }
