@@ -1,4 +1,4 @@
-"""Sessions: benchmark, paper, race, tests, pythons, lint, docs, kernels, faults, fuzz, trackers and gpu (`nox --list`).
+"""Sessions: benchmark, paper, race, tests, pythons, lint, docs, kernels, scale, faults, fuzz, trackers, gpu (--list).
 
 All but `pythons` share one environment, `.venv`, made on first use: nox's own would each hold another copy of torch.
 What follows `--` goes to the command.
@@ -180,6 +180,12 @@ def kernels(session: nox.Session) -> None:
     if len(session.posargs) < 3 or session.posargs[0] != "compare":  # two given files are compared as they are
         install_peers(session, python)
     session.run(python, "-m", "tests.kernels", *session.posargs, external=True)
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """What the engines cost a cell, and what two workers gain (docs/scale.md); `-- overhead` or `-- speedup` alone."""
+    session.run(environment(session), "-m", "tests.scale", *session.posargs, external=True)
 
 
 @nox.session

@@ -17,9 +17,11 @@ from bench import tracking
 from bench.config.commandline import (
     add_common,
     add_engine,
+    add_sampling,
     add_settings,
     check_engine,
     check_outside,
+    check_sampling,
     check_seeds,
     check_threads,
     data_root,
@@ -79,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_common(p, "the profile's")
     add_engine(p)
+    add_sampling(p)
     p.add_argument(
         "--list", action="store_true", help="list data sets, models and profiles: what is there, what is missing"
     )
@@ -114,6 +117,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], leader: Leader | Non
     check_seeds("--evaluation-seeds", evaluation_seeds)
     check_threads(arguments.threads)
     check_engine(arguments)
+    check_sampling(arguments)
     track = tracking.check(arguments.track)
     models = tuple(arguments.models or profile.models)
     changed = overrides(arguments, [*SECTIONS, *(label(model) for model in (*MODELS, *models))])

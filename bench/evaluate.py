@@ -16,8 +16,10 @@ from pathlib import Path
 
 from bench.config.commandline import (
     add_common,
+    add_sampling,
     add_settings,
     check_outside,
+    check_sampling,
     check_seeds,
     check_threads,
     folders_of,
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--force", action="store_true", help="write into an --out that holds files, over scores there")
     p.add_argument("--trust-code", action="store_true", help="import an exported model's code that is its author's own")
     add_common(p, "those of --like or of the model's record, else auto")
+    add_sampling(p)
     return p
 
 
@@ -81,6 +84,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_seeds("--evaluation-seeds", seeds)
     check_seeds("--training-seed", [arguments.training_seed])
     check_threads(arguments.threads)
+    check_sampling(arguments)
     changed = overrides(arguments, SECTIONS)
     if like:
         changed = {name: like.settings[name] | changed.get(name, {}) for name in SECTIONS}

@@ -21,6 +21,13 @@ from tests.evaluation_builders import SHAPE, Guessing, Pixels, Scaled, by_name, 
 SHAPES = (*interpolation.MEASURES, interpolation.REALISM)
 
 
+def test_one_image_alone_has_a_score_without_an_interval():
+    made = reconstruction.reconstruct(Scaled(0.5), from_uint8(bytes_of(1, 3)), config(), 0)
+    entries = made.scores(reconstruction.settings(Scaled(), config()), seed=0, intervals=True)
+    assert by_name(entries)["MSE"].value > 0
+    assert all(one.interval is None and one.spread is None for one in entries)
+
+
 def test_reconstruction_of_a_model_that_is_known():
     """The image times 0.5 is off by half of itself: MSE = mean x^2 / 4, of each image."""
     x = from_uint8(bytes_of(70, 3))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 from bench import compare
 from bench.engines import connection, mailbox
 from bench.errors import UserError
 from bench.machine import runtime
 from bench.results.cell_folder import read_all
+from bench.sampling import blocks
 from tests.faults.processes import PROJECTION, finish, finished
 from tests.faults.results import assert_nothing_left_over, assert_same_results
 from tests.ray_cluster import three_nodes
+from tests.sharing import drawn, drawn_on_ray, trained
 
 SMOKE = ["--profile", "smoke", "--quiet", "--device", "cpu"]
 GRID = [*SMOKE, *PROJECTION, "--models", "ebm", "vae"]
@@ -46,6 +49,15 @@ def test_the_results_are_those_of_this_process(cluster, tmp_path, tmp_path_facto
     status, said = finish([*GRID, *asked], log)
     assert status == 2
     assert "a cell needs 3 CPUs and 0 GPUs, and no node has that (nodes have 0 CPUs and 0 GPUs, 1 CPUs" in said
+
+
+def test_samples_drawn_with_the_help_of_another_node_are_the_same(cluster):
+    import ray
+
+    with connection.connected(cluster.address):
+        samples, helped = ray.get(ray.remote(num_cpus=1)(drawn_on_ray).remote("ebm", 2))
+    assert helped == 5
+    assert torch.equal(torch.tensor(samples), drawn(blocks.here, trained("ebm")[0]))
 
 
 def test_a_node_with_other_packages_is_named(monkeypatch):

@@ -16,7 +16,7 @@ from bench.contract.seeds import seeded
 from bench.contract.shares import Rows, cut
 from bench.errors import DivergedError, UserError
 from bench.grid import together
-from bench.grid.crew import ALONE
+from bench.grid.crew import NOBODY
 from bench.grid.request import plan
 from bench.grid.together import GroupShare, Leader, weights_sum
 from bench.machine import ranks
@@ -223,7 +223,7 @@ def test_a_process_that_torchrun_has_not_started_is_no_rank(missing, monkeypatch
     if missing:
         monkeypatch.delenv(missing)
     assert (ranks.count(), ranks.rank()) == ((1, 0) if missing else (2, 1))
-    assert ALONE.check(trainer("ebm"), 0) is None
+    assert NOBODY.check(trainer("ebm"), 0) is None
 
 
 def test_the_caption_says_it():

@@ -50,6 +50,18 @@ def add_engine(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sampling(p: argparse.ArgumentParser) -> None:
+    """The option of programs that score the samples of a model."""
+    p.add_argument(
+        "--sampling-workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that draw the samples which are scored, each with a cell's threads; no score depends on N "
+        "(default: 1; docs/scale.md)",
+    )
+
+
 def add_settings(p: argparse.ArgumentParser, example: str) -> None:
     """Options that override settings."""
     p.add_argument(
@@ -143,6 +155,29 @@ def check_jobs(jobs: int) -> None:
         raise UserError(f"--jobs {one_line(jobs)} is too few: give at least 1")
     if jobs > cores:
         raise UserError(f"--jobs {one_line(jobs)} is more than this machine has cores: give at most {cores}")
+
+
+def check_sampling(arguments: argparse.Namespace) -> None:
+    """UserError for too few sampling workers, or more than this machine has cores for; a cluster counts for itself."""
+    workers, jobs = arguments.sampling_workers, getattr(arguments, "jobs", 1)
+    cores = os.cpu_count() or 1
+    given = f"--sampling-workers {one_line(workers)}"
+    if workers < 1:
+        raise UserError(f"{given} is too few: give at least 1")
+    if workers == 1 or getattr(arguments, "engine", "local") != "local":
+        return
+    if workers * jobs > cores:
+        more = f" for each of {jobs} jobs" if jobs > 1 else ""
+        raise UserError(f"{given}{more} is more than this machine has cores: give at most {max(1, cores // jobs)}")
+    usual = os.environ.get("OMP_NUM_THREADS", "")
+    threads = arguments.threads or (int(usual) if usual.isascii() and usual.isdecimal() else cores)
+    each = max(1, threads // jobs)
+    if workers * jobs * each > cores:
+        more = f" for each of {jobs} jobs" if jobs > 1 else ""
+        raise UserError(
+            f"{given}{more}, of {each} threads each, have more threads than this machine's {cores} cores: "
+            f"give --threads {cores // (workers * jobs) * jobs}"
+        )
 
 
 def failure(error: BaseException) -> str | None:

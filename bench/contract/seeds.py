@@ -33,15 +33,23 @@ def seeded_init(generator: torch.Generator) -> Iterator[None]:
         yield
 
 
-def in_blocks(
-    draw: Callable[[int, torch.Generator], Tensor],  # (n, generator) -> (n, ...)
-    n: int,
-    *keys: int | str,
-    device: torch.device | str = "cpu",
-) -> Iterator[Tensor]:
-    """`n` draws in blocks of `BLOCK`, each block from a generator of its own.
+Draw = Callable[[int, torch.Generator], Tensor]  # (n, generator) -> (n, ...)
 
-    Draw i is a function of (keys, i) alone: neither n nor the order in which blocks are made changes it.
+
+def block(draw: Draw, n: int, index: int, *keys: int | str, device: torch.device | str = "cpu") -> Tensor:
+    """Block `index` of `n` draws, from a generator of its own: `BLOCK` draws, or in the last block those that are left.
+
+    Draw i is a function of (keys, i) alone: neither n, nor the order in which blocks are made, nor which process makes
+    them changes it.
     """
-    for start in range(0, n, BLOCK):
-        yield draw(BLOCK, seeded(*keys, start // BLOCK, device=device))[: n - start]
+    return draw(BLOCK, seeded(*keys, index, device=device))[: n - index * BLOCK]
+
+
+def blocks_of(n: int) -> range:
+    """The indices of the blocks of `n` draws."""
+    return range(-(-n // BLOCK))
+
+
+def in_blocks(draw: Draw, n: int, *keys: int | str, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+    """The blocks of `n` draws, made here one after another."""
+    return (block(draw, n, index, *keys, device=device) for index in blocks_of(n))

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from bench.grid.cell import Cell
 from bench.machine import runtime, signals
 from bench.results import status as status_files
 from bench.results.cell_folder import CHECKPOINT, RECORD
+from bench.sampling.actors import Actors
 from bench.scoring.setup import Setup
 from bench.storage.files import write_bytes
 
@@ -55,7 +56,7 @@ class Cluster:
 
     def setup(self, setup: Setup) -> Setup:
         """The setup of one cell; the driver computes real images' features at a cell's number of threads."""
-        return replace(setup, threads=self.cpus)
+        return replace(setup, threads=self.cpus, sampling=Actors(setup.sampling.workers))
 
     def complete(self, prepared: Prepared, evaluators: grid.Evaluators) -> list[str]:
         """As `Engine.complete`. UserError for a cluster that cannot be reached, or that cannot run the cells."""
@@ -86,6 +87,7 @@ class _Tasks:
     cpus: int
     gpus: float
     lost: Counter[int] = field(default_factory=Counter)  # place -> tasks since its last checkpoint
+    recorded: set[int] = field(default_factory=set)  # by this driver
     stopping: bool = False
     running: dict[Any, _Task] = field(default_factory=dict)  # by the reference of a task's result
 
@@ -96,7 +98,8 @@ class _Tasks:
         first = self.prepared[0][0].setup
         device = "cuda" if self.gpus else "cpu"
         setup = replace(first, progress=False, cache=None, device_choice=device, extractor_choice=pinned(first))
-        self.work = [(replace(request, setup=setup), i) for request, cells in self.prepared for i in range(len(cells))]
+        sent = [(_undisturbed(ray.put, replace(request, setup=setup)), cells) for request, cells in self.prepared]
+        self.work = [(request, i) for request, cells in sent for i in range(len(cells))]
         self.keys = [grid.evaluator_key(cell, request) for request, cells in self.prepared for cell in cells]
         self.cells: list[Cell] = [cell for _, cells in self.prepared for cell in cells]
         self.titles, self.display = titles(self.prepared), Display(first.progress)
@@ -112,7 +115,8 @@ class _Tasks:
         runtime.release_memory(first.device)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(mailbox.Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 1}
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
+        options["max_calls"] = 1 if self.gpus else 0  # a process keeps a GPU's memory until it ends
         self.task = ray.remote(**options)(node.run)
 
     def run(self) -> None:
@@ -120,8 +124,9 @@ class _Tasks:
         import ray
 
         told = False
+        missing, looked = self._missing(range(len(self.cells))), time.monotonic()
         try:
-            while missing := [place for place, cell in enumerate(self.cells) if not cell.folder.has_record]:
+            while missing:
                 left = [place for place in missing if self.lost[place] <= LOSSES]
                 self._start(left)
                 if not self.running and not left:
@@ -137,10 +142,16 @@ class _Tasks:
                 if not self.running:
                     time.sleep(PAUSE)
                 self.display.show(self._at_work)
+                missing = [place for place in missing if place not in self.recorded]
+                if time.monotonic() - looked >= PAUSE:  # a look at all of them takes longer than small cells do
+                    missing, looked = self._missing(missing), time.monotonic()
         finally:
             self._stop()
             self.display.clear()
             ray.kill(self.mailbox)
+
+    def _missing(self, among: Iterable[int]) -> list[int]:
+        return [place for place in among if not self.cells[place].folder.has_record]
 
     def _start(self, left: Sequence[int]) -> None:
         """Give the cluster as many free cells as it has room for."""
@@ -160,9 +171,9 @@ class _Tasks:
                     continue
                 folder.sweep()
                 request, index = self.work[place]
-                images, known = self.shipped[self.keys[place]]
+                common = node.Common(request, *self.shipped[self.keys[place]])
                 files = node.files_of(folder)
-                reference = _undisturbed(self.task.remote, place, request, index, images, known, files, self.mailbox)
+                reference = _undisturbed(self.task.remote, place, common, index, files, self.mailbox)
                 self.running[reference] = _Task(place, stack.pop_all())
 
     def _look(self) -> None:
@@ -227,6 +238,7 @@ class _Tasks:
             write_bytes(folder.path / name, files[name])
         if RECORD in files:
             grid.recorded(self.cells[place])
+            self.recorded.add(place)
 
     def _at_work(self) -> list[str]:
         busy = [task.place for task in self.running.values() if task.where]

@@ -6,8 +6,9 @@ features of real images in the cache, watches, and says everything.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -89,7 +90,7 @@ class _Crew:
 
     def run(self) -> None:
         """Return when every cell has a record. A signal or an error ends all workers, which save, and is raised."""
-        missing = self._missing()
+        missing, looked = self._missing(range(len(self.cells))), time.monotonic()
         try:
             while missing or self.workers:
                 self._start(missing)
@@ -98,15 +99,17 @@ class _Crew:
                 worker.wait(self.workers, PAUSE)
                 self._listen()
                 self.display.show(self._at_work)
-                before, missing = missing, self._missing()
+                if not self.slots and time.monotonic() - looked < PAUSE:
+                    continue  # a look at all cells whenever one has ended would take longer than small cells do
+                before, missing, looked = missing, self._missing(missing), time.monotonic()
                 if len(missing) < len(before):
                     self.deaths = 0
         finally:
             worker.end_all(self.workers, PAUSE, self.display.say)
             self.display.clear()
 
-    def _missing(self) -> list[int]:
-        return [place for place, cell in enumerate(self.cells) if not cell.folder.has_record]
+    def _missing(self, among: Iterable[int]) -> list[int]:
+        return [place for place in among if not self.cells[place].folder.has_record]
 
     def _start(self, missing: Sequence[int]) -> None:
         """Start a worker for every free cell that none is about to take, in the slots that are empty."""

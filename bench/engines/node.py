@@ -14,16 +14,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from bench.config.commandline import failure
-from bench.data import ImageData
 from bench.engines.lines import Lines
 from bench.engines.mailbox import AT, LINE, SAVED, STATE
 from bench.evaluation import Evaluator
-from bench.evaluation.evaluator import Known
 from bench.grid import grid
+from bench.grid.cell import Cell
 from bench.grid.request import Request, plan
 from bench.machine import signals
 from bench.results.cell_folder import CHECKPOINT, PREVIOUS, STATUS, CellFolder
@@ -44,6 +44,15 @@ class Result:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Common:
+    """What many cells have in common, as references into the object store."""
+
+    request: Any  # of a `Request`
+    images: Any  # of an `ImageData`
+    known: Any  # of what the driver's evaluator of these images knows
+
+
 def files_of(folder: CellFolder) -> Files:
     """All files of a cell but its status."""
     paths = (path for path in sorted(folder.path.rglob("*")) if path.is_file() and not path.name.startswith("."))
@@ -52,16 +61,15 @@ def files_of(folder: CellFolder) -> Files:
 
 def run(
     place: int,  # of the cell among all of the driver's
-    request: Request,
+    common: Common,
     index: int,  # of the cell in the request's plan
-    images: ImageData,
-    known: Known,
     files: Files,  # of the cell, as far as it is there
     mailbox: Any,  # an actor's handle
 ) -> Result:
     """Run a cell from its files, or from the start, and give its files."""
     with tempfile.TemporaryDirectory(prefix="cell-") as place_of_work:
-        cell = replace(plan(request)[index], out=Path(place_of_work))
+        request, cells = _planned(common.request)
+        cell = replace(cells[index], out=Path(place_of_work))
         for name, content in files.items():
             write_bytes(cell.folder.path / name, content)
         sender = _Sender(place, cell.folder, mailbox)
@@ -69,9 +77,7 @@ def run(
         try:
             with signals.handled(), sender.sending():
                 request.setup.configure()
-                evaluator = Evaluator(images, request.setup.extractor, cell.evaluation, progress=False)
-                evaluator.take(known)
-                grid.one(cell, evaluator, request, grid.title_of(plan(request), index))
+                grid.one(cell, _evaluator(common, index), request, grid.title_of(cells, index))
             return Result(DONE, files_of(cell.folder))
         except signals.Interrupted:
             return Result(STOPPED, files_of(cell.folder))
@@ -83,6 +89,35 @@ def run(
             return Result(FAILED, files_of(cell.folder), traceback.format_exc())
         finally:
             sys.stderr = before
+
+
+# a process that runs one cell after another fetches what they have in common once, and keeps the last
+
+
+@lru_cache(maxsize=1)
+def _planned(request: Any) -> tuple[Request, list[Cell]]:
+    """The request behind a reference, and its cells."""
+    import ray
+
+    found: Request = ray.get(request)
+    return found, plan(found)
+
+
+_evaluators: dict[Any, Evaluator] = {}  # by the reference of its images, of which there is one for each evaluator
+
+
+def _evaluator(common: Common, index: int) -> Evaluator:
+    import ray
+
+    if common.images not in _evaluators:
+        _evaluators.clear()
+        request, cells = _planned(common.request)
+        with signals.deferred():  # an exception would break Ray's own code
+            images, known = ray.get([common.images, common.known])
+        evaluator = Evaluator(images, request.setup.extractor, cells[index].evaluation, progress=False)
+        evaluator.take(known)
+        _evaluators[common.images] = evaluator
+    return _evaluators[common.images]
 
 
 class _Sender:

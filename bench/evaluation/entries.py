@@ -12,11 +12,8 @@ from bench.contract.images import to_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Score
 from bench.contract.seeds import BLOCK
-from bench.errors import UserError
 from bench.features import FeatureExtractor, Features, extract
 from bench.metrics import Measurement, bootstrap, merge
-
-RANGE_TOLERANCE = 1e-4  # float rounding at the ends of [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,10 @@ class Mean:
 
 
 def means(values: dict[str, Tensor], *, seed: int, intervals: bool) -> dict[str, Mean]:
-    """The means of numbers (n,) for each image, by name."""
+    """The means of numbers (n,) for each image, by name; one image alone has neither spread nor interval."""
     found = {name: each.double() for name, each in values.items()}
     bounds: list[tuple[float, float] | None] = [None] * len(found)
-    if intervals:
+    if intervals and all(len(each) > 1 for each in found.values()):
         measured = [Measurement(float(each.mean()), influence=_centred(each)) for each in found.values()]
         bounds = bootstrap.intervals(measured, seed=seed)
     return {
@@ -63,18 +60,6 @@ def merged(per_seed: Sequence[Sequence[Score]]) -> list[Score]:
     """`bench.metrics.merge` of what every seed yields: a path whose ends are equal may leave one without a score."""
     common = set.intersection(*({one.name for one in scores} for scores in per_seed))
     return merge([[one for one in scores if one.name in common] for scores in per_seed])
-
-
-def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
-    """Raise UserError for images of a model that are not (n, C, H, W) of `image_shape`, or not in [-1, 1]."""
-    if tuple(images.shape[1:]) != tuple(image_shape):
-        raise UserError(
-            f"the model made images of shape {tuple(images.shape[1:])}, not {tuple(image_shape)}: "
-            "sample must return (n, C, H, W)"
-        )
-    extreme = images.abs().max().item()
-    if extreme > 1 + RANGE_TOLERANCE:
-        raise UserError(f"the model made a pixel of magnitude {extreme:.3g}: sample must return images in [-1, 1]")
 
 
 def decoded(model: GenerativeModel, latents: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from bench.features.cache import cached
 from bench.metrics import FeatureSets
 from bench.metrics.frechet import FEWEST
 from bench.metrics.neighbours import nearest
+from bench.sampling.blocks import Sampling, alone
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Evaluator:
         model: GenerativeModel,
         seeds: Sequence[int],
         untrained: Callable[[], GenerativeModel] | None = None,  # makes the same model with its first weights
+        sampling: Sampling = alone,  # who draws the samples; it changes no score
     ) -> Evaluation:
         """All that is measured of a model, as a function of its weights and the evaluation's seeds.
 
@@ -162,10 +164,11 @@ class Evaluator:
         throughput = sampler_throughput(
             model, batch_size=config.throughput_batch, repeats=config.throughput_repeats, seed=seeds[0]
         )
-        first, sets, curves, shown = self._evaluate(model, seeds[0], first=True)
-        per_seed = [first, *(self._evaluate(model, seed, first=False)[0] for seed in seeds[1:])]
+        first, sets, curves, shown = self._evaluate(model, seeds[0], sampling, first=True)
+        per_seed = [first, *(self._evaluate(model, seed, sampling, first=False)[0] for seed in seeds[1:])]
         if config.sweep_samples and config.sweep:
-            curves += samples.sweep(model, sets, self.real, config, seeds[0])
+            with sampling() as by:
+                curves += samples.sweep(model, sets, self.real, config, seeds[0], by)
         shown |= pictures.chain(model, seeds[0], config.frames) | pictures.long_chain(model, seeds[0])
         first_weights = self._untrained(untrained(), seeds[0]) if untrained is not None else None
         return Evaluation(merged(per_seed), self.references, first_weights, curves, throughput, shown)
@@ -197,12 +200,14 @@ class Evaluator:
         return merged(per_seed), bounds, sheets
 
     def _evaluate(
-        self, model: GenerativeModel, seed: int, *, first: bool
+        self, model: GenerativeModel, seed: int, sampling: Sampling, *, first: bool
     ) -> tuple[list[Score], FeatureSets, list[Curve], dict[str, Picture]]:
         """Scores, features, curves and pictures of one evaluation seed; pictures are of use for the first alone."""
         config, real = self.config, self.real
         keep = config.samples if first else 1
-        made = samples.generate(model, real, config.samples, seed, keep=keep, title=self._title("samples"))
+        with sampling() as by:
+            title = self._title("samples")
+            made = samples.generate(model, real, config.samples, seed, keep=keep, title=title, by=by)
         sets = FeatureSets(real.train, made.features, real.held_out)
         scores = samples.score(sets, real, config, seed, intervals=first)
         scores += self._at_equal_counts(made.features, seed, intervals=first)

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from bench import metrics
-from bench.contract.images import to_uint8
 from bench.contract.model import GenerativeModel
 from bench.contract.scores import Curve, Score
-from bench.contract.seeds import in_blocks
 from bench.errors import NotFiniteError, UserError
 from bench.evaluation.config import EvaluationConfig
 from bench.evaluation.counts import counted
-from bench.evaluation.entries import Real, check_images
+from bench.evaluation.entries import Real
 from bench.features import Features, extract
 from bench.metrics import FeatureSets, Metric
+from bench.sampling.blocks import Block, Sampler, here
 
 
 @dataclass(frozen=True)
@@ -30,25 +29,27 @@ class Generated:
 
 
 def generate(
-    model: GenerativeModel, real: Real, n: int, seed: int, *, keep: int, title: str | None = None
+    model: GenerativeModel,
+    real: Real,
+    n: int,
+    seed: int,
+    *,
+    keep: int,
+    title: str | None = None,
+    by: Sampler = here,
+    factor: float | None = None,  # of `at_compute`, where `model` is what it gave
 ) -> Generated:
     """`n` samples, a function of the weights and the evaluation's seed, with the first `keep` images of them.
 
     Raises NotFiniteError, and UserError for images of the wrong shape or range.
     """
     kept: list[Tensor] = []
-    return Generated(
-        features=extract(real.extractor, _samples(model, n, seed, keep, kept.append), progress=title, total=n),
-        images=torch.cat(kept),
-    )
+    drawn = _kept(by(model, Block.all_of(n, seed, factor)), keep, kept.append)
+    return Generated(features=extract(real.extractor, drawn, progress=title, total=n), images=torch.cat(kept))
 
 
-def _samples(
-    model: GenerativeModel, n: int, seed: int, keep: int, receive: Callable[[Tensor], None]
-) -> Iterator[Tensor]:
-    for images in in_blocks(model.sample, n, seed, "sample", device=model.device):
-        check_images(images, model.image_shape)
-        block = to_uint8(images).cpu()
+def _kept(blocks: Iterator[Tensor], keep: int, receive: Callable[[Tensor], None]) -> Iterator[Tensor]:
+    for block in blocks:
         if keep > 0:
             receive(block[:keep])
             keep -= len(block)
@@ -93,7 +94,9 @@ def _described(one: Score) -> Score:
     return replace(one, better="none", note="; ".join(filter(None, [one.note, note])))
 
 
-def sweep(model: GenerativeModel, sets: FeatureSets, real: Real, config: EvaluationConfig, seed: int) -> list[Curve]:
+def sweep(
+    model: GenerativeModel, sets: FeatureSets, real: Real, config: EvaluationConfig, seed: int, by: Sampler = here
+) -> list[Curve]:
     """The swept metrics of `config.sweep_samples` samples by the number of network evaluations that each may cost.
 
     The factors `config.sweep` are of the model's own number; [] for a model whose cost is fixed. A length at which
@@ -110,7 +113,7 @@ def sweep(model: GenerativeModel, sets: FeatureSets, real: Real, config: Evaluat
         if length in found or length in lost:
             continue
         try:
-            found[length] = generate(other, real, n, seed, keep=1).features
+            found[length] = generate(other, real, n, seed, keep=1, by=by, factor=factor).features
         except NotFiniteError:
             lost.add(length)
     if not found:

@@ -25,4 +25,4 @@ class Crew:
         """UserError where after `done` updates another's weights are not those of `trainer`."""
 
 
-ALONE = Crew()
+NOBODY = Crew()

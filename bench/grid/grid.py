@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.evaluation import Evaluator
 from bench.grid import outcome, say, space, together
 from bench.grid.cell import Cell
-from bench.grid.crew import ALONE
+from bench.grid.crew import NOBODY
 from bench.grid.request import Request, plan
 from bench.grid.run import run_cell
 from bench.grid.together import Leader
@@ -136,7 +136,8 @@ def one(cell: Cell, evaluator: Evaluator, request: Request, title: str, leader: 
             device=device,
             title=title,
             progress=request.setup.progress,
-            crew=leader.crew(cell, request.setup, evaluator.data.content_hash) if leader else ALONE,
+            crew=leader.crew(cell, request.setup, evaluator.data.content_hash) if leader else NOBODY,
+            sampling=request.setup.sampling,
         )
         record = outcome.record_of(
             cell, evaluator, found, device=device, profile=request.profile.name, command=request.command
@@ -157,8 +158,9 @@ def evaluator_key(cell: Cell, request: Request) -> tuple[object, ...]:
 
 def _refuse_conflicts(cells: list[Cell], records: list[Record], extractor: str) -> None:
     """One folder, one protocol: a data set's records share its settings, a model's records the model's."""
+    one_of_each = {(cell.dataset, cell.model): cell for cell in reversed(cells)}.values()  # seeds share their settings
     for record in records:
-        for cell in cells:
+        for cell in one_of_each:
             if cell.dataset != record.dataset:
                 continue
             there, here = dict(record.data["config"]), cell.settings(extractor)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
+
 import torch
 
 from bench.contract.seeds import in_blocks
@@ -9,11 +12,14 @@ from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
 from bench.grid import curve
 from bench.grid.cell import Cell
-from bench.grid.crew import ALONE, Crew
+from bench.grid.crew import NOBODY, Crew
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
 from bench.machine import runtime
 from bench.results.status import StatusWriter
+from bench.sampling.processes import ALONE
+from bench.sampling.shared import Workers
+from bench.scoring import models
 from bench.storage.files import write_bytes
 from bench.tracking import Trackers
 
@@ -26,7 +32,8 @@ def run_cell(
     device: torch.device,
     title: str,
     progress: bool,
-    crew: Crew = ALONE,
+    crew: Crew = NOBODY,
+    sampling: Workers = ALONE,
 ) -> Outcome:
     """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
     images = evaluator.data
@@ -39,6 +46,7 @@ def run_cell(
         write_bytes(cell.folder.grid_path(update), picture.png())
         trackers.picture(update, "grids", cell.folder.grid_path(update))
 
+    untrained = partial(models.untrained, cell.model_name, asdict(cell.config), images.image_shape, cell.seed)
     result, evaluation = TrainingResult(0, 0.0, {}), None
     try:
         result = train(
@@ -64,6 +72,7 @@ def run_cell(
                 trainer.model,
                 cell.evaluation_seeds,
                 untrained=lambda: cell.new_trainer(images.image_shape, device).model,
+                sampling=lambda: sampling.opened(untrained, trainer.model),
             )
     except DivergedError as error:
         status, message = "diverged", str(error)

@@ -20,7 +20,7 @@ from bench.contract.seeds import seeded
 from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS
 from bench.grid.batches import Batches
-from bench.grid.crew import ALONE, Crew
+from bench.grid.crew import NOBODY, Crew
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
 from bench.results.cell_folder import CellFolder
@@ -120,7 +120,7 @@ def train(
     score_of: str = "",  # what `score` is: a run is not continued with another one
     status: StatusWriter | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,  # told what the log is told, but of a bad update
-    crew: Crew = ALONE,  # the ranks that make the updates together with this one
+    crew: Crew = NOBODY,  # the ranks that make the updates together with this one
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:

@@ -194,14 +194,20 @@ def git_state() -> tuple[str | None, bool | None]:
         return None, None
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to judge a record's numbers: device, threads, versions and commit."""
-    packages = {}
+@cache
+def versions() -> dict[str, str | None]:
+    """The versions of `PACKAGES`, looked up once; None for one that is not there."""
+    found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            packages[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            packages[name] = None
+            found[name] = None
+    return found
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a reader needs to judge a record's numbers: device, threads, versions and commit."""
     commit, dirty = git_state()
     return {
         "python": platform.python_version(),
@@ -210,7 +216,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "gpu": gpu.facts() if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
         **({"ranks": ranks.count()} if ranks.count() > 1 else {}),
-        "packages": packages,
+        "packages": dict(versions()),
         "git_commit": commit,
         "git_dirty": dirty,
     }

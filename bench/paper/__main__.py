@@ -12,7 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.commandline import add_common, add_engine, check_engine, check_threads, outcome
+from bench.config.commandline import (
+    add_common,
+    add_engine,
+    add_sampling,
+    check_engine,
+    check_sampling,
+    check_threads,
+    outcome,
+)
 from bench.config.console import say
 from bench.errors import UserError
 from bench.paper import plan as plans
@@ -48,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rebuild", action="store_true", help="run nothing: rebuild everything from the records")
     add_common(p, "the profile's")
     add_engine(p)
+    add_sampling(p)
     return p
 
 
@@ -55,6 +64,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """The exit status: 0 if every requested cell finished, 1 if one diverged or ran out of memory."""
     check_threads(arguments.threads)
     check_engine(arguments)
+    check_sampling(arguments)
     plan = plans.load(arguments.scale)
     out = arguments.out or Path("results") / f"paper-{plan.scale}"
     statuses: list[str] = []

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.storage.files import TooLargeError, read_bounded, write_json
+from bench.storage.files import TooLargeError, json_text, read_bounded, write_bytes
 
 STATES = ("waiting", "training", "evaluating", "interrupted")
 LARGEST = 1 << 16  # bytes; a longer file is not a status
@@ -66,7 +66,8 @@ def write(path: Path, status: CellStatus) -> None:
     """Write the status to `path`, atomically and without scalars that are not finite. May raise OSError."""
     scalars = {name: float(value) for name, value in status.scalars.items() if math.isfinite(value)}
     changed = status.changed or datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(path, asdict(replace(status, scalars=scalars, changed=changed)))
+    text = json_text(asdict(replace(status, scalars=scalars, changed=changed)))
+    write_bytes(path, text.encode("utf-8"), lasting=False)  # no result depends on it
 
 
 def read(path: Path) -> CellStatus | None:

@@ -22,16 +22,23 @@ def maker(
     factory = registry.factory(name)
     config = build(factory.Config, settings, registry.label(name))
 
-    def untrained() -> GenerativeModel:
+    def made() -> GenerativeModel:
         return factory(config, image_shape, generator=seeded(seed, "weights"), device=device).model
 
-    return untrained
+    return made
 
 
-def with_weights(untrained: Callable[[], GenerativeModel], state: Mapping[str, Tensor], file: str) -> GenerativeModel:
+def untrained(
+    name: str, settings: Mapping[str, Any], image_shape: tuple[int, int, int], seed: int, device: torch.device
+) -> GenerativeModel:
+    """What `maker` makes; all but the device can be sent to another process, as a `functools.partial`."""
+    return maker(name, settings, image_shape, seed, device)()
+
+
+def with_weights(make: Callable[[], GenerativeModel], state: Mapping[str, Tensor], file: str) -> GenerativeModel:
     """The model with the weights in `state`, all of them; UserError, naming the file, where they do not fit."""
     try:
-        model = untrained()
+        model = make()
         model.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{file} does not fit its model in this version ({one_line(error)})") from None

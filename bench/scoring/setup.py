@@ -19,6 +19,8 @@ from bench.features import FeatureExtractor
 from bench.features.cache import cache_folder
 from bench.features.choice import EXTRACTORS
 from bench.machine import runtime
+from bench.sampling.processes import ALONE, Processes
+from bench.sampling.shared import Workers
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,14 @@ class Setup:
     cache: Path | None = None  # where features of real images are kept; None keeps none
     data_root: Path = Path("data")
     progress: bool = True  # bars on stderr
+    sampling: Workers = ALONE  # who draws the samples that are scored
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, extractor: str) -> Setup:
-        """From the options of `bench.config.commandline.add_common`; `extractor` is the choice without --features."""
+        """From the options of `bench.config.commandline.add_common`, and of its `add_sampling` if a program has them.
+
+        `extractor` is the choice without --features.
+        """
         return cls(
             device_choice=arguments.device,
             threads=arguments.threads,
@@ -44,6 +50,7 @@ class Setup:
             cache=None if arguments.no_cache else cache_folder(),
             data_root=data_root(arguments),
             progress=not arguments.quiet,
+            sampling=Processes(getattr(arguments, "sampling_workers", 1)),
         )
 
     def configure(self) -> torch.device:

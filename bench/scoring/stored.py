@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from bench.contract.model import GenerativeModel
 from bench.errors import UserError, one_line
 from bench.results.cell_folder import WEIGHTS
 from bench.results.exported import CONFIG, read_description, read_file, read_record_of
-from bench.scoring.models import maker, with_weights
+from bench.sampling.shared import Untrained
+from bench.scoring.models import maker, untrained, with_weights
 from bench.storage.checkpoint import LARGEST, load_checkpoint
 
 
@@ -40,9 +42,14 @@ class StoredModel:
         """What makes the model with its first weights; UserError for code or settings that are not there."""
         return maker(self.factory, self.settings, self.image_shape, self.seed, device)
 
-    def load(self, untrained: Callable[[], GenerativeModel]) -> GenerativeModel:
+    @property
+    def untrained(self) -> Untrained:
+        """`maker` for another process."""
+        return partial(untrained, self.factory, dict(self.settings), self.image_shape, self.seed)
+
+    def load(self, make: Callable[[], GenerativeModel]) -> GenerativeModel:
         """What `maker` makes, with the stored weights; UserError where they do not fit."""
-        return with_weights(untrained, self.state, str(self.path))
+        return with_weights(make, self.state, str(self.path))
 
     def check_trusted(self, remedy: str) -> None:
         """UserError where the model is neither the suite's nor an installed package's, but code of its author's."""

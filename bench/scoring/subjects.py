@@ -59,6 +59,7 @@ class Checkpoint:
         self.dataset, self.settings = scored.dataset, scored.settings
         self.untrained = stored.maker(setup.device)
         self.model = stored.load(self.untrained)
+        self.sampling = lambda: setup.sampling.opened(stored.untrained, self.model)
         self.source = shown or str(path)
         self.makes = f"the model {self.source} makes"
 
@@ -67,7 +68,7 @@ class Checkpoint:
 
     def score(self, evaluator: Evaluator, seeds: tuple[int, ...]) -> Scores:
         """All that a record holds of a model."""
-        found = evaluator.evaluate(self.model, seeds, self.untrained)
+        found = evaluator.evaluate(self.model, seeds, self.untrained, self.sampling)
         further = {
             "model": self.label,
             "training_seed": self.seed,
@@ -99,6 +100,8 @@ def score(
     setup.configure()
     about = about or About()
     found = _subject(source, dataset, overrides, setup, trust_code)
+    if (workers := setup.sampling.workers) > 1 and not isinstance(found, Checkpoint):
+        raise UserError(f"--sampling-workers {workers}: {source} is no model of the suite: drop the option")
     if about.label and isinstance(found, Checkpoint):
         raise UserError(f"--label {about.label}: {source} is a model of the suite, and has a label: drop the option")
     data, evaluation = (

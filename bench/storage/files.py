@@ -33,17 +33,22 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody writes to opens at once
 
 
-def write_bytes(path: Path, content: bytes | bytearray) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder is renamed once it is on the disk."""
+def write_bytes(path: Path, content: bytes | bytearray, *, lasting: bool = True) -> None:
+    """Write a file whole or not at all: a temporary file in the same folder is renamed once it is on the disk.
+
+    One that is not `lasting` is not waited for: after a loss of power it may be damaged or gone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        if lasting:
+            sync_folder(path.parent)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error  # a full disk does not name the file
     finally:
