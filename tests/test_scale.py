@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.scale import __main__ as program
 from tests.scale import table, timed
 from tests.scale.timed import Grid, run, summary
 
@@ -79,3 +82,30 @@ def test_the_table():
     assert "| 1,000 other cells | c | 25.0 | 9.0, 11.0 | 0.50 | – |" in text
     assert "| speed-up | 2.00 (1.60 to 2.50) |" in text
     assert "| one worker, one thread | 90.0 (80.0 to 100.0) s |" in text
+
+
+def test_parts_run_apart_fill_one_file(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(wanted):
+        asked.append(wanted)
+        return {"complete_seconds": 8.0 / wanted.jobs} | dict.fromkeys(MEASURED, 15.0)
+
+    monkeypatch.setattr(program, "measured", measured)
+    out = ["--out", str(tmp_path), "--repeats", "2"]
+    assert program.main(["overhead", "--engines", "local", "jobs", "--cells", "40", *out]) == 0
+    assert [(one.cells, one.jobs) for one in asked] == [(40, 1), (40, 2)] * 2 + [(4, 1), (4, 2)] * 2
+    assert [one.tables for one in asked] == [True, False, False, False] * 2
+    del asked[:]
+    assert program.main(["speedup", *out]) == 0
+    assert [(one.model, one.cells, one.jobs) for one in asked] == [("ebm", 8, 1), ("ebm", 8, 2)] * 2
+    found = json.loads((tmp_path / "scale.json").read_text())
+    assert found.keys() == {"machine", "overhead", "speedup"}
+    text = (tmp_path / "table.md").read_text()
+    assert "| 40 cells that do nothing | `--jobs 2`, one thread a cell | 15.0 (15.0 to 15.0), met |" in text
+    assert "| speed-up | 2.00 (2.00 to 2.00) |" in text
+    with pytest.raises(SystemExit):
+        program.main(["speed", *out])
+
+
+MEASURED = ("prepare_seconds", "cell_ms", "cell_ms_first_quarter", "cell_ms_last_quarter", "tables_seconds")
