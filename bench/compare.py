@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import tracking
 from bench.config.commandline import (
@@ -33,7 +34,11 @@ from bench.config.registry import MODELS, label
 from bench.config.settings import load_profile, profile_names
 from bench.contract import plugins
 from bench.errors import UserError
+from bench.machine import ranks
 from bench.tracking import TRACKERS
+
+if TYPE_CHECKING:
+    from bench.grid.together import Leader
 
 SECTIONS = ("data", "training", "evaluation")
 
@@ -95,8 +100,11 @@ def listing(root: Path) -> str:
     return "\n".join(lines)
 
 
-def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Exit status: 0 when every cell finished, 1 when one diverged or ran out of memory."""
+def run(arguments: argparse.Namespace, argv: Sequence[str], leader: Leader | None = None) -> int:
+    """Exit status: 0 when every cell finished, 1 when one diverged or ran out of memory.
+
+    `leader` leads the other ranks, where torchrun has started several.
+    """
     if arguments.list:
         print(listing(data_root(arguments)))
         return 0
@@ -122,7 +130,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from bench.grid import grid
     from bench.scoring.setup import Setup
 
-    engine = engine_of(arguments)
+    engine = engine_of(arguments, leader)
     request = grid.Request(
         setup=engine.setup(Setup.of(arguments, profile.features)),
         profile=profile,
@@ -146,7 +154,15 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    return outcome("bench.compare", lambda: run(parser().parse_args(argv), argv))
+
+    def program(leader: Leader | None = None) -> int:
+        return run(parser().parse_args(argv), argv, leader)
+
+    if ranks.count() == 1:
+        return outcome("bench.compare", program)
+    from bench.grid.together import over_ranks
+
+    return outcome("bench.compare", lambda: over_ranks(program), over_ranks=True)
 
 
 if __name__ == "__main__":

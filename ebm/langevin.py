@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.contract.precision import check_precision, full_precision
+from bench.contract.shares import Rows, cut
 from ebm.energy import EnergyNet
 from ebm.engine import fused
 from ebm.engine.gradient import input_gradient
@@ -28,6 +29,7 @@ class ChainSettings:
     # of the convolutions, one of bench.contract.precision.PRECISIONS; state and noise keep the start's type
     precision: str = "float32"
     fused: bool = True  # on a GPU, what is between the convolutions as kernels of its own, where it can have them
+    rows: Rows | None = None  # of a larger batch, whose noise is drawn whole, so that each chain has its own there
 
 
 def langevin(
@@ -70,14 +72,18 @@ def run(
     gradient_of = input_gradient(energy, torch.bfloat16 if settings.precision == "bf16" else x.dtype, kernels)
     update = update_ if kernels is None else kernels.update_
     x = x.detach().clone(memory_format=torch.channels_last)
-    noise = None if generator is None else torch.empty_like(x)
+    noise = own = None if generator is None else torch.empty_like(x)
+    if noise is not None and (rows := settings.rows) is not None:
+        shape = (rows.of, *x.shape[1:])
+        noise = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        own = cut(noise, rows)
     for k in range(settings.steps):
         gradient = gradient_of(x)
         if observe is not None:
             observe(k, x, gradient)
         if noise is not None:
             draw_normal_(noise, generator)  # before the update, whose tensors then stay in the cache
-        update(x, gradient, noise, settings.step_size, settings.noise_std, None if norms is None else norms[k])
+        update(x, gradient, own, settings.step_size, settings.noise_std, None if norms is None else norms[k])
     return x
 
 
@@ -117,6 +123,8 @@ def check(energy: Energy, x: Tensor, settings: ChainSettings, generator: torch.G
     expected = f"(n, {energy.channels}, {energy.side}, {energy.side})" if isinstance(energy, EnergyNet) else ""
     if x.ndim != 4 or (expected and x.shape[1:] != (energy.channels, energy.side, energy.side)):
         raise ValueError(f"the chain's start is {tuple(x.shape)}: it must be {expected or '(n, C, H, W)'}")
+    if (rows := settings.rows) is not None and not 0 <= rows.first < rows.end == rows.first + len(x) <= rows.of:
+        raise ValueError(f"a chain of {len(x)} images cannot be {rows}")
     if settings.noise_std and generator is None:
         raise ValueError(f"noise_std={settings.noise_std} needs a generator: pass one, or 0 for the noise-free chain")
     if settings.noise_std and generator.device.type != x.device.type:

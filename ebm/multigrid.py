@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.contract.inversion import InvertingModel, OfEnd
 from bench.contract.priors import UNIFORM
 from bench.contract.scores import Curve, Diagnostics, Score
+from bench.contract.shares import Rows
 from bench.errors import NotFiniteError
 from ebm.diagnostics import (
     LONG_CHAINS,
@@ -67,6 +68,7 @@ class MultigridEBM(InvertingModel):
         norms: Sequence[Tensor] | None = None,  # a (K,) for each level, see `langevin`
         observe: Callable[[int, int, Tensor, Tensor], None] | None = None,  # (level, k, x_k, dE/dx), before step k
         checked: bool = True,  # False: nothing waits for the device, and who called must look at the ends
+        rows: Rows | None = None,  # those of `z` in a larger batch; see `ChainSettings`
     ) -> list[Tensor]:
         """The ends of all chains, coarse to fine, none of them clamped: noisy with a generator, noise-free without one.
 
@@ -78,11 +80,12 @@ class MultigridEBM(InvertingModel):
         )
         ends: list[Tensor] = []
         for index, level in enumerate(self.levels):
+            settings = replace(level.settings, rows=rows)
             ends.append(
                 langevin(
                     level.energy,
                     enlarged(ends[-1], self.sides[index]) if ends else z,
-                    level.settings if generator is not None else replace(level.settings, noise_std=0.0),
+                    settings if generator is not None else replace(settings, noise_std=0.0),
                     generator=generator,
                     norms=norms[index],
                     observe=partial(observe, index) if observe is not None else None,

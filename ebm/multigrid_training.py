@@ -18,6 +18,7 @@ from bench.contract.config import ModelConfig, require
 from bench.contract.optimizers import load_optimizer
 from bench.contract.precision import check_precision
 from bench.contract.seeds import seeded_init
+from bench.contract.shares import WHOLE, cut
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import COARSE_SIDES, ENERGY_NETS, SIDES, padded_side
@@ -156,6 +157,7 @@ class MultigridTrainer:
         self.model = model_of(copy.deepcopy(nets)) if config.ema else self.learner
         self.model.eval()
         self.networks = tuple(nets)
+        self.share = WHOLE  # of the chains of an update
         betas = (config.beta1, config.beta2)
         self.optimizers = [
             torch.optim.Adam(net.parameters(), lr=one.lr[0], betas=betas)
@@ -180,8 +182,11 @@ class MultigridTrainer:
 
         # negatives of all levels: the ends of one cascade from uniform noise
         norms = [torch.empty(one.chain.steps, device=images.device) for one in self.levels]
-        start = learner.sample_latents(len(images), generator)
-        negatives = learner.cascade(start, generator, norms=norms, checked=False)
+        rows = self.share.rows(len(images))
+        start = cut(learner.sample_latents(len(images), generator), rows)
+        ends = learner.cascade(start, generator, norms=norms, checked=False, rows=rows)
+        gathered = [self.share.gathered(end, norm, rows) for end, norm in zip(ends, norms, strict=True)]
+        negatives, norms = zip(*gathered, strict=True)
 
         # at every level, ascend mean f(data + sigma eps) - mean f(negatives)
         contrasts = [

@@ -16,6 +16,7 @@ from torch import Tensor
 from bench.contract.inversion import InvertingModel, OfEnd
 from bench.contract.priors import UNIFORM
 from bench.contract.scores import Diagnostics
+from bench.contract.shares import Rows
 from bench.errors import NotFiniteError
 from ebm.diagnostics import (
     LONG_CHAINS,
@@ -70,12 +71,15 @@ class ShortRunEBM(InvertingModel):
         norms: Tensor | None = None,
         observe: Callable[[int, Tensor, Tensor], None] | None = None,
         checked: bool = True,  # False: nothing waits for the device, and who called must look at the end
+        rows: Rows | None = None,  # those of `z` in a larger batch; see `ChainSettings`
     ) -> Tensor:
         """The chain's end from `z`, not clamped: noisy with a generator, M(z) without one. See `langevin`.
 
         Raises NotFiniteError, naming the step, when the chain leaves the finite numbers.
         """
-        settings = self.settings if generator is not None else replace(self.settings, noise_std=0.0)
+        settings = replace(self.settings, rows=rows)
+        if generator is None:
+            settings = replace(settings, noise_std=0.0)
         norms = torch.empty(settings.steps, device=z.device) if norms is None else norms
         end = langevin(self.energy, z, settings, generator=generator, norms=norms, observe=observe)
         if checked and not torch.isfinite(end).all():

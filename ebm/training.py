@@ -15,6 +15,7 @@ from bench.contract.config import ModelConfig, require
 from bench.contract.optimizers import load_optimizer
 from bench.contract.precision import check_precision
 from bench.contract.seeds import seeded_init
+from bench.contract.shares import WHOLE, cut
 from ebm import settings
 from ebm.diagnostics import chain_scalars
 from ebm.energy import ENERGY_NETS
@@ -95,6 +96,7 @@ class ShortRunTrainer:
         self.model = model_of(copy.deepcopy(energy)) if config.ema else self.learner
         self.model.eval()
         self.networks = (energy,)
+        self.share = WHOLE  # of the chains of an update
         self.optimizer = torch.optim.Adam(energy.parameters(), lr=config.lr, betas=(config.beta1, config.beta2))
         self.updates = 0
         self.apart = 0  # updates in a row in which every chain's end had a higher energy than every image
@@ -113,9 +115,10 @@ class ShortRunTrainer:
         sigma, lr = self.annealed(config.sigma, config.sigma_final), self.annealed(config.lr, config.lr_final)
 
         # negatives: K Langevin steps from uniform noise
-        norms = torch.empty(config.steps, device=images.device)
-        start = learner.sample_latents(len(images), generator)
-        negatives = learner.chain(start, generator, norms=norms, checked=False)
+        norms, rows = torch.empty(config.steps, device=images.device), self.share.rows(len(images))
+        start = cut(learner.sample_latents(len(images), generator), rows)
+        negatives = learner.chain(start, generator, norms=norms, checked=False, rows=rows)
+        negatives, norms = self.share.gathered(negatives, norms, rows)
 
         # ascend mean f(data + sigma eps) - mean f(negatives)
         contrast = Contrast(learner.energy, noisy(images, sigma, generator), negatives)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.config.console import shown
 from bench.config.settings import LARGEST_NUMBER, Sections, parse_overrides
 from bench.errors import UserError, one_line
-from bench.machine import signals
+from bench.machine import ranks, signals
 
 DATA_ROOT = "BENCH_DATA_ROOT"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # what a disk may say to a writer
@@ -124,6 +124,9 @@ def check_threads(threads: int | None) -> None:
 def check_engine(arguments: argparse.Namespace) -> None:
     """UserError for options of `add_engine` that do not go together, or ask for too few or too many."""
     jobs = arguments.jobs
+    if ranks.count() > 1 and (jobs != 1 or arguments.engine != "local"):
+        given = f"--jobs {one_line(jobs)}" if jobs != 1 else f"--engine {arguments.engine}"
+        raise UserError(f"{given} does not go with torchrun, whose ranks train one cell together: leave one out")
     cluster = {name: getattr(arguments, name) for name in ("address", "cpus_per_cell", "gpus_per_cell")}
     if arguments.engine == "local":
         for name, value in cluster.items():
@@ -190,12 +193,18 @@ def failure(error: BaseException) -> str | None:
     )
 
 
-def outcome(program: str, action: Callable[[], int]) -> int:
+def outcome(program: str, action: Callable[[], int], *, over_ranks: bool = False) -> int:
     """The exit status of what a program does: its own, 2 after one line for a user's mistake or a disk that takes no
     more, 130 after SIGINT, 143 after SIGTERM, and 141 where the reader of its output has gone.
+
+    What torchrun has started several times is refused, unless it can run `over_ranks`.
     """
     try:
         with signals.handled():
+            if ranks.count() > 1 and not over_ranks:
+                if ranks.rank():
+                    return 2  # one line is enough
+                raise UserError("torchrun is for bench.compare alone: start this program without it")
             return shown(action)
     except (UserError, OSError) as error:
         line = failure(error)

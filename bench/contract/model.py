@@ -130,7 +130,10 @@ class GenerativeModel(nn.Module):
 
 
 class Trainer(Protocol):
-    """Owns losses and optimizers; hides two optimizers, an inner chain or averaged weights from the loop."""
+    """Owns losses and optimizers; hides two optimizers, an inner chain or averaged weights from the loop.
+
+    One whose updates several processes can make together has a `share` as well (`bench/contract/shares.py`).
+    """
 
     Config: ClassVar[type[ModelConfig]]
     config: ModelConfig

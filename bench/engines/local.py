@@ -21,6 +21,7 @@ from bench.engines.worker import NEWS, Tell, Worker
 from bench.errors import UserError
 from bench.grid import grid, say
 from bench.grid.request import Request, plan
+from bench.grid.together import Leader
 from bench.machine import gpu, runtime
 from bench.scoring.setup import Setup
 
@@ -33,6 +34,7 @@ class Local:
     """Cells of prepared grids, `jobs` at once."""
 
     jobs: int = 1
+    leader: Leader | None = None  # of the ranks that make the updates together; then there is one job
 
     @property
     def at_once(self) -> int:
@@ -50,7 +52,8 @@ class Local:
         Where there are workers, `evaluators` is emptied: their images and features would lie here unused.
         """
         if self.jobs == 1:
-            return [status for request, cells in prepared for status in grid.complete(request, cells, evaluators)]
+            done = (grid.complete(request, cells, evaluators, self.leader) for request, cells in prepared)
+            return [status for statuses in done for status in statuses]
         if begin(prepared):
             _keep_features(prepared, evaluators)
             evaluators.clear()

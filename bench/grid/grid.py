@@ -13,11 +13,13 @@ import torch
 from bench.data import ImageData
 from bench.errors import UserError
 from bench.evaluation import Evaluator
-from bench.grid import outcome, say, space
+from bench.grid import outcome, say, space, together
 from bench.grid.cell import Cell
+from bench.grid.crew import NOBODY
 from bench.grid.request import Request, plan
 from bench.grid.run import run_cell
-from bench.machine import runtime
+from bench.grid.together import Leader
+from bench.machine import ranks, runtime
 from bench.results.cell_folder import read_all
 from bench.results.record import Record, first_difference
 from bench.results.status import CellStatus
@@ -55,6 +57,8 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
             images = evaluators[key].data
             _refuse_other_images(records, cell, images)
             trainer = cell.new_trainer(images.image_shape, torch.device("cpu"))
+            if ranks.count() > 1:
+                together.refuse(cell, trainer, setup.device)
             same = [one for one in cells if (one.source, one.model) == (cell.source, cell.model)]
             missing = sum(not one.folder.has_record for one in same)
             kept += missing * space.when_done(trainer)
@@ -64,7 +68,7 @@ def prepare(request: Request, evaluators: Evaluators, *, at_once: int = 1) -> li
     return cells
 
 
-def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> list[str]:
+def complete(request: Request, cells: list[Cell], evaluators: Evaluators, leader: Leader | None = None) -> list[str]:
     """Run every cell of `prepare` that has no record yet; the status of all cells in order.
 
     Several processes may run one grid: each takes the cells that no other one works on, and comes back to the rest
@@ -81,7 +85,7 @@ def complete(request: Request, cells: list[Cell], evaluators: Evaluators) -> lis
             with cell.folder.held() as own:
                 if own:
                     evaluator = evaluators[evaluator_key(cell, request)]
-                    statuses[index] = one(cell, evaluator, request, title_of(cells, index))
+                    statuses[index] = one(cell, evaluator, request, title_of(cells, index), leader)
         if len(statuses) == before:
             if not told:
                 say(f"waiting for {len(cells) - len(statuses)} cells that another process works on")
@@ -110,8 +114,11 @@ def recorded(cell: Cell) -> str:
     return status
 
 
-def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
-    """Run one cell to its record, unless it has one; its status. The caller holds its lock."""
+def one(cell: Cell, evaluator: Evaluator, request: Request, title: str, leader: Leader | None = None) -> str:
+    """Run one cell to its record, unless it has one; its status. The caller holds its lock.
+
+    A `leader` makes its updates with the ranks that it leads.
+    """
     if cell.folder.has_record:
         status = recorded(cell)
         say(f"{title}: already there ({status})")
@@ -129,6 +136,7 @@ def one(cell: Cell, evaluator: Evaluator, request: Request, title: str) -> str:
             device=device,
             title=title,
             progress=request.setup.progress,
+            crew=leader.crew(cell, request.setup, evaluator.data.content_hash) if leader else NOBODY,
             sampling=request.setup.sampling,
         )
         record = outcome.record_of(

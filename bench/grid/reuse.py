@@ -61,10 +61,10 @@ def _named(cell: Cell, record: Record) -> bool:
 
 def _difference(cell: Cell, record: Record, extractor: str, device: torch.device) -> str | None:
     """Why the record is not this cell's; another machine's would stand in a table of its own."""
-    here = runtime.environment(device)
-    there = record.data["environment"]
+    here, there = runtime.environment(device), record.data["environment"]
+    names = ("device", "threads", "ranks")
     return first_difference(record.data["config"], cell.settings(extractor)) or first_difference(
-        {name: there.get(name) for name in ("device", "threads")}, {name: here[name] for name in ("device", "threads")}
+        {name: there.get(name) for name in names}, {name: here.get(name) for name in names}
     )
 
 

@@ -12,6 +12,7 @@ from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS, Evaluator, Picture
 from bench.grid import curve
 from bench.grid.cell import Cell
+from bench.grid.crew import NOBODY, Crew
 from bench.grid.outcome import Outcome
 from bench.grid.training import TrainingResult, train
 from bench.machine import runtime
@@ -31,6 +32,7 @@ def run_cell(
     device: torch.device,
     title: str,
     progress: bool,
+    crew: Crew = NOBODY,
     sampling: Workers = ALONE,
 ) -> Outcome:
     """Train, from a checkpoint where there is one, and evaluate. Divergence and lack of memory are outcomes."""
@@ -59,6 +61,7 @@ def run_cell(
             score_of=curve.identity(cell, evaluator),
             status=watched,
             track=trackers.scalars,
+            crew=crew,
             title=title,
             progress=progress,
         )

@@ -20,6 +20,7 @@ from bench.contract.seeds import seeded
 from bench.errors import DivergedError
 from bench.evaluation import COLUMNS, ROWS
 from bench.grid.batches import Batches
+from bench.grid.crew import NOBODY, Crew
 from bench.grid.run_state import RunState
 from bench.machine import runtime, signals
 from bench.results.cell_folder import CellFolder
@@ -119,6 +120,7 @@ def train(
     score_of: str = "",  # what `score` is: a run is not continued with another one
     status: StatusWriter | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,  # told what the log is told, but of a bad update
+    crew: Crew = NOBODY,  # the ranks that make the updates together with this one
     title: str = "training",
     progress: bool = True,
 ) -> TrainingResult:
@@ -140,7 +142,8 @@ def train(
     saved_at, saved = time.monotonic(), run.done
 
     def update() -> None:
-        scalars = one_update(trainer, batches, run, seed, time.perf_counter, config.precision)
+        with crew.updating():
+            scalars = one_update(trainer, batches, run, seed, time.perf_counter, config.precision)
         bad = first_bad(scalars)
         if bad or run.done % config.log_every == 0 or run.done in (1, updates):
             run.log(scalars)
@@ -153,6 +156,7 @@ def train(
 
     def save() -> None:
         nonlocal saved_at, saved
+        crew.check(trainer, run.done)
         try:
             run.save(folder, trainer, seed, *decides)
         except DivergedError as error:
@@ -175,7 +179,7 @@ def train(
 
     bar = tqdm(total=updates, initial=run.done, desc=title, unit="update", disable=not progress, mininterval=1.0)
     try:
-        with bar, signals.deferred() as signal:
+        with bar, crew.training(trainer, run.done), signals.deferred() as signal:
             while run.done < updates:
                 update()
                 bar.update()

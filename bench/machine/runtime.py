@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench.errors import UserError
-from bench.machine import gpu
+from bench.machine import gpu, ranks
 
 try:
     import resource
@@ -215,6 +215,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": device_name(device.type),
         "gpu": gpu.facts() if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
+        **({"ranks": ranks.count()} if ranks.count() > 1 else {}),
         "packages": dict(versions()),
         "git_commit": commit,
         "git_dirty": dirty,

@@ -46,6 +46,12 @@ def handled() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ignore() -> None:
+    """From now on SIGINT and SIGTERM do nothing here: another process gets them too, and ends this one."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Inside the block, SIGINT and SIGTERM wait; in a process started there, until it calls `let_through`."""

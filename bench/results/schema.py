@@ -101,7 +101,7 @@ _OPTIONAL: dict[str, dict[str, Any]] = {  # fields that may be absent or null, b
     "": {"log": str, "protocol": str, "untrained": dict, "latent_dimensions": int, "origin": str},
     "config": {"training": dict},
     "training": {"checkpoint": dict},
-    "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int},
+    "environment": {"packages": dict, "gpu": dict, "git_commit": str, "git_dirty": bool, "threads": int, "ranks": int},
     "metric": {
         **dict.fromkeys(("n", "n_real", "n_generated", "points", "budget", "resize"), int),
         **dict.fromkeys(

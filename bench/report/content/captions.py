@@ -68,6 +68,7 @@ def protocol(section: Section) -> list[str]:
             if one.get("git_commit")
         ),
         precisions=_precisions(section),
+        together=_together(section),
         timings=once(
             listed(written(TEMPLATES / "timing.txt", stated=record["throughput"]))
             for record in records
@@ -122,6 +123,12 @@ def _precisions(section: Section) -> dict[str, list[str]]:
                 told = "tf32, which is float32 on this device" if emulated else record.training_precision
                 found.append((told, row.label))
     return parted(found)
+
+
+def _together(section: Section) -> dict[str, list[str]]:
+    """Which models were trained by several processes: how many -> their names."""
+    told = [(record.data["environment"].get("ranks"), row.label) for row in section.rows for record in row.records]
+    return parted((str(ranks), label) for ranks, label in told if ranks)
 
 
 def _entries_of(section: Section, name: str) -> list[dict[str, Any]]:
