@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.grid import budget
 from bench.grid.batches import Batches, mirrored
 from bench.grid.cell import Cell
-from bench.racing import race
+from bench.racing import runner
 from bench.racing.lanes import Lane
 from bench.racing.turns import Rules
 from bench.tuning import trial
@@ -72,15 +72,15 @@ def test_races_trials_and_their_timing_mirror_alike(tmp_path, monkeypatch):
             made.append(flip)
             super().__init__(*given, flip=flip)
 
-    for module in (budget, race, trial):
+    for module in (budget, runner, trial):
         monkeypatch.setattr(module, "Batches", Noting)
     cpu, data = torch.device("cpu"), bytes_of(4, 0)
-    track = race.Track(data, cpu, Rules(seconds=10.0), lambda _: 1.0, {}, "", timed.Clock())
+    track = runner.Track(data, cpu, Rules(seconds=10.0), lambda _: 1.0, {}, "", timed.Clock())
     for flip in (True, False):
         (one,) = cells(tmp_path / str(flip), 0)
         one: Cell = dataclasses.replace(one, data=DataConfig(flip=flip))
         trial.run(one, {}, data, timed.Yardstick(), cpu, seconds=8.0, clock=timed.Clock())
-        race.Runner(one, Lane("toy", 0, 5), track)
+        runner.Runner(one, Lane("toy", 0, 5), track)
     assert made == 3 * [True] + 3 * [False]
 
 

@@ -11,8 +11,7 @@ from bench.engines.progress import Display, line_of
 from bench.machine import gpu
 from bench.results.cell_folder import CellFolder, read_all
 from bench.results.status import CellStatus
-from bench.storage.checkpoint import load_checkpoint
-from tests.faults.processes import PROJECTION, SMOKE, finished, fork, terminate, wait_until
+from tests.faults.processes import PROJECTION, SMOKE, finished, fork, wait_until
 from tests.faults.results import assert_nothing_left_over, assert_same_results
 from tests.test_faults import linux
 
@@ -49,20 +48,6 @@ def test_a_killed_worker_s_cell_is_continued_and_the_results_are_those_of_one_jo
     assert [record.data["environment"]["threads"] for record in read_all(out)] == [1, 1]
     assert_same_results(whole, out)
     assert_nothing_left_over(out)
-
-
-@linux
-def test_a_signal_reaches_the_workers_and_each_saves(tmp_path):
-    out, log = tmp_path / "out", tmp_path / "log"
-    cells = [CellFolder(out, "digits", "ebm", seed) for seed in (0, 1)]
-    endless = [*GRID, "training.grids=0", "ebm.updates=100000", "--models", "ebm", "--seeds", "0", "1"]
-    process = fork([*endless, *AT_ONCE, "--out", out], log, report=False)
-    assert wait_until(lambda: all(map(training, cells)), process), log.read_text()
-    terminate(process, log)
-    for cell in cells:
-        done = load_checkpoint(cell.checkpoint_path)[1]["done"]
-        assert 0 < done < 100_000
-        assert (cell.read_status().state, cell.read_status().update) == ("interrupted", done)
 
 
 def test_a_cell_s_line():

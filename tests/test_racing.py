@@ -180,51 +180,6 @@ def test_another_race_or_a_damaged_file_is_refused(raced, tmp_path):
             raced("race", seeds=(0,))
 
 
-# Several processes
-
-
-@pytest.fixture
-def smoke(tmp_path):
-    """Run the command, two seeds of three models of the smoke profile, into the folder of that name."""
-
-    def go(name, *arguments):
-        given = ["--profile", "smoke", "--quiet", "--models", "vae", "ebm", "dcgan", "--out", str(tmp_path / name)]
-        more = ["--features", EXTRACTOR, "--seeds", "0", "1", "--seconds", "1", "--slice", "0.4", "--points", "3"]
-        return command.main([*given, *more, *arguments]), tmp_path / name
-
-    return go
-
-
-def test_side_by_side_every_contestant_trains_as_in_one_process(smoke):
-    """A process that is killed ends the race, and the same command continues it."""
-    start = race.Worker.__init__
-
-    def doomed(self, slot, *given):
-        start(self, slot, *given)
-        if slot == 1:
-            self.process.kill()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(race.Worker, "__init__", doomed)
-        assert smoke("two", "--jobs", "2")[0] == 2
-    status, two = smoke("two", "--jobs", "2")
-    assert status == 0
-    found = Race.read(two)
-    every = {(name, seed) for name in ("vae", "ebm", "dcgan") for seed in (0, 1)}
-    assert {(lane.contestant, lane.seed) for lane in found.lanes} == every
-    assert all(lane.status == "finished" and lane.updates == lane.planned for lane in found.lanes)
-    one = two.with_name("one")
-    one.mkdir()
-    machine = {**found.settings["machine"], "jobs": 1}
-    race.Race(**{**vars(found), "lanes": [], "settings": {**found.settings, "machine": machine}}).write(one)
-    assert smoke("one")[0] == 0
-    weights = sorted(path.relative_to(two) for path in two.glob("cells/*/*/*/model.safetensors"))
-    assert len(weights) == 6
-    for path in weights:
-        assert (two / path).read_bytes() == (one / path).read_bytes()
-    assert smoke("two")[0] == 2  # another race: its seconds are of processes side by side
-
-
 # The command
 
 

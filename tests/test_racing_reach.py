@@ -81,7 +81,7 @@ def two(base_times=(1.0, 2.0), other_times=(3.0, 12.0), status="finished"):
         for seed, unit in enumerate(times):
             curve = points(*((unit * 2**k, 8.0 / 2**k) for k in range(last)))
             lanes.append(Lane(name, seed, last, status, "", last, curve[-1].seconds, curve))
-    settings = {"dataset": "digits", "seconds": 100.0, "slice": 10.0}
+    settings = {"dataset": "digits", "seconds": 100.0, "slice": 10.0, "machine": {"jobs": 1}}
     return Race(settings, {}, "", "KID(toy)", 0.01, {"fast": 1.0, "slow": 2.0}, lanes)
 
 

@@ -124,9 +124,9 @@ def test_gradients_weights_and_logs_are_those_of_one_process(tmp_path):
     """With two ranks of four images, and with three of 3, 3 and 2; among ranks they are the same bit for bit."""
     for n in (1, 2, 3):
         processes.run(n, updates, tmp_path)
-    alone = torch.load(tmp_path / "1-0")
+    alone = torch.load(tmp_path / "1-0", weights_only=True)
     for n in (2, 3):
-        first, *others = [torch.load(tmp_path / f"{n}-{rank}") for rank in range(n)]
+        first, *others = [torch.load(tmp_path / f"{n}-{rank}", weights_only=True) for rank in range(n)]
         for name in MODELS:
             assert alone[name]["gradients"][0].dtype == torch.float64
             for what in ("gradients", "weights"):

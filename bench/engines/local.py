@@ -19,6 +19,7 @@ from bench.engines.prepared import Prepared, begin, needed, pinned, statuses, ti
 from bench.engines.progress import Display, line_of
 from bench.engines.worker import NEWS, Tell, Worker
 from bench.errors import UserError
+from bench.evaluation.references import Reference
 from bench.grid import grid, say
 from bench.grid.request import Request, plan
 from bench.grid.together import Leader
@@ -26,6 +27,7 @@ from bench.machine import gpu, runtime
 from bench.scoring.setup import Setup
 
 PAUSE = 1.0  # seconds between looks at the workers
+References = dict[tuple[object, ...], dict[str, Reference]]  # by the evaluator's key but for its setup
 DEATHS = 3  # workers that may be killed without a cell finished between them; a further one has none after it
 
 
@@ -55,29 +57,32 @@ class Local:
             done = (grid.complete(request, cells, evaluators, self.leader) for request, cells in prepared)
             return [status for statuses in done for status in statuses]
         if begin(prepared):
-            _keep_features(prepared, evaluators)
+            known = _references(prepared, evaluators)
             evaluators.clear()
             runtime.release_memory(prepared[0][0].setup.device)
-            _Crew(prepared, self.jobs).run()
+            _Crew(prepared, self.jobs, known).run()
         return statuses(prepared)
 
 
-def _keep_features(prepared: Prepared, evaluators: grid.Evaluators) -> None:
-    """Put the features that the missing cells need into the cache, or every worker would compute them."""
+def _references(prepared: Prepared, evaluators: grid.Evaluators) -> References:
+    """The references that the missing cells need, or every worker would score them; their features are then cached."""
+    known = {}
     for key in needed(prepared) if prepared[0][0].setup.cache is not None else ():
         try:
-            _ = evaluators[key].references  # reads or makes all of them
+            known[key[:-1]] = evaluators[key].references  # without the setup: that of the workers says nothing
         except (RuntimeError, MemoryError) as error:
             tolerate_shortage(error)
+    return known
 
 
 class _Crew:
     """The workers, started and started again as long as there are free cells."""
 
-    def __init__(self, prepared: Prepared, jobs: int):
+    def __init__(self, prepared: Prepared, jobs: int, known: References):
         first = prepared[0][0].setup
         setup = replace(first, progress=False, extractor_choice=pinned(first))
-        self.requests = [replace(request, setup=setup) for request, _ in prepared]
+        requests = [replace(request, setup=setup) for request, _ in prepared]
+        self.work = partial(run_free, requests, known)
         self.cells = [cell for _, cells in prepared for cell in cells]
         self.titles = titles(prepared)
         self.display = Display(first.progress)
@@ -120,7 +125,7 @@ class _Crew:
         for _ in range(min(free - sum(_doing(one) is None for one in self.workers), len(self.slots))):
             slot = self.slots.popleft()
             device = self.devices[slot % len(self.devices)] if self.devices else None
-            self.workers.append(Worker(slot, partial(run_free, self.requests), device))
+            self.workers.append(Worker(slot, self.work, device))
 
     def _wait_for_others(self, missing: Sequence[int]) -> None:
         if self.deaths > DEATHS:
@@ -166,10 +171,11 @@ def _doing(one: Worker) -> int | None:
     return one.news[-1] if one.news else None
 
 
-def run_free(requests: Sequence[Request], tell: Tell) -> None:
+def run_free(requests: Sequence[Request], known: References, tell: Tell) -> None:
     """Run cells that have no record and that nobody works on, until there is none: a worker's work.
 
-    The parent has checked them. NEWS is the cell that is worked on, by its place among all, or None between two.
+    The parent has checked them, and `known` are the references that it has scored. NEWS is the cell that is worked on,
+    by its place among all, or None between two.
     """
     requests[0].setup.configure()
     planned = [(request, cells, i) for request in requests for cells in [plan(request)] for i in range(len(cells))]
@@ -189,5 +195,7 @@ def run_free(requests: Sequence[Request], tell: Tell) -> None:
                 key = grid.evaluator_key(cell, request)
                 if key not in evaluators:
                     evaluators[key] = request.setup.evaluator(cell.source, cell.data, cell.evaluation)
+                    if key[:-1] in known:
+                        evaluators[key].references = known[key[:-1]]
                 grid.one(cell, evaluators[key], request, grid.title_of(cells, i))
                 tell(NEWS, None)

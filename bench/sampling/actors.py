@@ -47,7 +47,7 @@ class Actors:
 class _Actor:
     """What runs on the node."""
 
-    def __init__(self, content: bytes, device: str, threads: int):
+    def __init__(self, content: packed.Packed, device: str, threads: int):
         runtime.configure(threads)
         self._drawer = packed.Drawer(content, device)
 

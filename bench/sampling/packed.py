@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import torch
@@ -16,19 +15,20 @@ from bench.storage.checkpoint import checkpoint_bytes, parse_checkpoint
 
 MADE, REFUSED, FAILED = "made", "refused", "failed"
 
+Packed = tuple[Untrained, bytes]  # what makes the model, and its weights as a checkpoint
 Answer = tuple[str, Any]  # MADE with an array of bytes (n, C, H, W), REFUSED with nothing, FAILED with a line
 
 
-def pack(untrained: Untrained, model: GenerativeModel) -> bytes:
-    """What makes the model, and its weights."""
-    return pickle.dumps((untrained, bytes(checkpoint_bytes(model.state_dict(), {}))))
+def pack(untrained: Untrained, model: GenerativeModel) -> Packed:
+    """The model as a helper gets it; `untrained` makes it anew there."""
+    return untrained, bytes(checkpoint_bytes(model.state_dict(), {}))
 
 
 class Drawer:
     """The model in the other process."""
 
-    def __init__(self, packed: bytes, device: str):
-        untrained, content = pickle.loads(packed)
+    def __init__(self, packed: Packed, device: str):
+        untrained, content = packed
         self._model = untrained(torch.device(device))
         self._model.load_state_dict(parse_checkpoint(content)[0])
         self._factor: float | None = None

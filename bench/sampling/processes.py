@@ -52,9 +52,9 @@ ALONE = Processes(1)
 class _Process:
     """A process that draws blocks."""
 
-    def __init__(self, content: bytes, device: str, visible: str | None):
+    def __init__(self, content: packed.Packed, device: str, visible: str | None):
         """Start it; `visible` is the only GPU that it sees, None for no difference from this process."""
-        self._content = content
+        self._content: packed.Packed | None = content
         context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads hold
         self._pipe, own = context.Pipe()
         arguments = (own, device, visible, torch.get_num_threads())
@@ -72,8 +72,8 @@ class _Process:
     def prepare(self) -> None:
         """Give it the model and wait until it is built. Raises Lost."""
         try:
-            self._pipe.send_bytes(self._content)
-            self._content = b""
+            self._pipe.send(self._content)
+            self._content = None
             kind, why = self._pipe.recv()
         except (EOFError, OSError):
             raise self._lost() from None
@@ -112,7 +112,7 @@ def _main(pipe: Connection, device: str, visible: str | None, threads: int) -> N
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # the parent speaks for the model
         try:
             runtime.configure(threads)
-            drawer = packed.Drawer(pipe.recv_bytes(), device)
+            drawer = packed.Drawer(pipe.recv(), device)
         except Exception as error:  # a model's own code fails in any way
             pipe.send((packed.FAILED, one_line(f"{type(error).__name__}: {error}")))
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.report.content.numerals import NONE, bracketed, budget_text, estimate, number, score_text
-from bench.report.content.ranking import rank, role
+from bench.report.content.ranking import Ranking, rank, role
 from bench.report.content.rows import Row
 from bench.report.content.sections import EQUAL, Section
 from bench.report.content.summary import short_names
@@ -32,28 +32,33 @@ def tables(section: Section) -> list[Table]:
     again = [metric for metric in samples if metric.get("table") == EQUAL]
     samples = [metric for metric in samples if metric not in again]
     status = [Cell(row.status) for row in section.rows]
-    features, short = _features(variety), short_names(section)
+    features, short, ranking = _features(variety), short_names(section), rank(section)
     found = [
-        _scores(section, "Samples", [metric for metric in samples if metric not in variety], status=status),
+        _scores(section, ranking, "Samples", [metric for metric in samples if metric not in variety], status=status),
         _scores(
-            section, f"Samples: fidelity, variety and memorization{features}", variety, short if features else None
+            section,
+            ranking,
+            f"Samples: fidelity, variety and memorization{features}",
+            variety,
+            short if features else None,
         ),
-        _scores(section, *_equal(again)),
-        _scores(section, "Reconstruction", reconstruction, dimensions=True),
+        _scores(section, ranking, *_equal(again)),
+        _scores(section, ranking, "Reconstruction", reconstruction, dimensions=True),
     ]
     kinds: dict[str, Metrics] = {}
     for metric in groups.get("interpolation", []):
         kinds.setdefault(metric["name"].partition(", ")[2], []).append(metric)
     for kind, metrics in kinds.items():
         headers = {metric["name"]: metric["name"].partition(", ")[0] for metric in metrics}
-        found.append(_scores(section, _PATHS.get(kind, f"Interpolation, {kind}"), metrics, headers))
-    found.append(_scores(section, "Diagnostics", groups.get("diagnostics", [])))
+        found.append(_scores(section, ranking, _PATHS.get(kind, f"Interpolation, {kind}"), metrics, headers))
+    found.append(_scores(section, ranking, "Diagnostics", groups.get("diagnostics", [])))
     found.append(Table.of_rows("Cost", _COSTS, map(_costs, section.rows)))
     return [table for table in found if len(table.columns) > 1]
 
 
 def _scores(
     section: Section,
+    ranking: Ranking,
     title: str,
     metrics: Metrics,
     headers: dict[str, str] | None = None,  # where they are not the labels
@@ -63,7 +68,6 @@ def _scores(
     """Scores with their budgets; a row below for each reference and each untrained model that has one of them."""
     names = [metric["name"] for metric in metrics]
     references = [one for one in section.references if any(name in one.metrics for name in names)]
-    ranking = rank(section)
     untrained = [row for row in section.rows if any(row.untrained(name) for name in names)]
     below = [section.reference_label(one, names) for one in references]
     below += [f"{row.label}, untrained" for row in untrained]
