@@ -115,12 +115,9 @@ def _main(work: Work, messages: Connection, device: str | None) -> None:
             messages.send_bytes(json.dumps([kind, content]).encode())
 
     sys.stderr = Lines(lambda line: tell(LINE, line))
-    if hasattr(os, "setsid"):  # Ctrl-C reaches the parent alone, which tells the workers once
-        with contextlib.suppress(OSError):
-            os.setsid()
+    signals.apart(lambda: os.kill(os.getpid(), signal.SIGTERM))  # save and end without the parent
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA is first used
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with signals.handled():
             signals.let_through()
@@ -133,11 +130,3 @@ def _main(work: Work, messages: Connection, device: str | None) -> None:
             raise
         tell(ERROR, line)
         sys.exit(USER_ERROR)
-
-
-def _end_with_parent() -> None:
-    """Save and end when the parent is gone, however it ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import connection
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -69,6 +72,21 @@ def let_through() -> None:
     """Let signals come that `held_back` has kept from this process since it was started."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def apart(without_parent: Callable[[], object]) -> None:
+    """In a child process: Ctrl-C reaches its parent alone, and `without_parent` is called when that one is gone."""
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(OSError):
+            os.setsid()
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            connection.wait([parent.sentinel])
+            without_parent()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Deferred:

@@ -6,10 +6,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import connection, resource_tracker
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 import torch
@@ -100,13 +99,10 @@ class _Process:
 
 def _main(pipe: Connection, device: str, visible: str | None, threads: int) -> None:
     """Draw what is asked for until the pipe is closed."""
-    if hasattr(os, "setsid"):  # Ctrl-C reaches the parent alone, which ends this process
-        with contextlib.suppress(OSError):
-            os.setsid()
+    signals.apart(lambda: os._exit(1))  # without the parent there is nothing to save
     for number in signals.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signals.let_through()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible  # read when CUDA is first used
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # the parent speaks for the model
@@ -120,11 +116,3 @@ def _main(pipe: Connection, device: str, visible: str | None, threads: int) -> N
         with contextlib.suppress(EOFError, OSError):
             while True:
                 pipe.send(drawer.answer(pipe.recv()))
-
-
-def _end_with_parent() -> None:
-    """End when the parent is gone, however it ended: there is nothing to save."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
